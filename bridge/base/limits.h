@@ -1,0 +1,46 @@
+// Every limit of the data path with its default and its reason, in one place. Configurable ones are copied into the
+// configuration's structures; the others are properties of the protocol.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace outrigger::base::limits {
+
+using namespace std::chrono_literals;
+
+inline constexpr std::size_t kKiB = 1024;
+inline constexpr std::size_t kMiB = 1024 * kKiB;
+
+// Frames (docs/protocol.md).
+inline constexpr std::size_t kFrameHeadBytes = 64 * kKiB;     // a head is metadata; more is an attack or a mistake
+inline constexpr std::size_t kFrameEntryBytes = 1 * kMiB;     // larger entries stall every other client of Valkey
+inline constexpr std::size_t kControlFrameBytes = 16 * kKiB;  // 20,000 of them are kept: at most 320 MiB at Valkey
+inline constexpr std::size_t kReadBatchBytes = 64 * kMiB;     // COUNT x entry limit of one read never passes this
+inline constexpr std::size_t kInlineBodyBytes = 768 * kKiB;   // body bytes per entry: leaves room for a head
+inline constexpr std::size_t kMetadataBytes = 4 * kMiB;       // endpoints and OpenAPI document, compressed, per hash
+inline constexpr std::size_t kControlStreamEntries = 20000;   // retained control frames
+
+// HTTP (configurable: Limits of CONFIGURATION).
+inline constexpr std::size_t kBodyBytes = 8 * kMiB;    // assembled in memory; streaming lifts this later
+inline constexpr std::size_t kHeaderBytes = 64 * kKiB; // names + values of one message, as nginx and Envoy allow about
+inline constexpr std::size_t kHeaderCount = 200;       // more fields than any real client sends
+inline constexpr std::size_t kTargetBytes = 16 * kKiB; // request target
+
+// Delivery.
+inline constexpr std::size_t kMaxQueueDepth = 10000;       // entries waiting at one address before 503 queue-full
+inline constexpr std::size_t kPendingPerWorker = 20000;    // requests one worker may have out
+inline constexpr auto kRequestTimeout = 30s;
+inline constexpr auto kLeaseDuration = 15s;
+inline constexpr auto kHeartbeatInterval = 10s;
+inline constexpr auto kBlockTime = 5s;                     // BLOCK of XREAD/XREADGROUP
+inline constexpr auto kReconnectCap = 1s;                  // jittered back-off never waits for longer
+inline constexpr int kMaxAttempts = 3;
+inline constexpr auto kStreamTtl = 120s;                   // reply and inbox streams die with their owner
+inline constexpr auto kStreamTtlRefresh = 30s;
+
+// Sockets.
+inline constexpr std::size_t kReadChunkBytes = 64 * kKiB;  // one read(2)
+inline constexpr int kReadsPerTurn = 4;                    // a loud peer yields to the others after 256 KiB
+
+}  // namespace outrigger::base::limits
