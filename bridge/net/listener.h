@@ -1,0 +1,58 @@
+// Listener: accepts connections on one address for one loop.
+#pragma once
+
+#include <memory>
+
+#include "bridge/base/result.h"
+#include "bridge/base/unique_function.h"
+#include "bridge/net/endpoint.h"
+#include "bridge/net/event_loop.h"
+#include "bridge/net/transport.h"
+
+namespace outrigger::net {
+
+struct Accepted {
+  std::unique_ptr<Transport> transport;
+  SocketAddress peer;
+};
+
+struct ListenOptions {
+  bool reuse_port = false;  // several loops share the address, each with a socket of its own (SO_REUSEPORT)
+  int backlog = 1024;
+  int unix_mode = 0600;     // permissions of a unix socket's file
+};
+
+class Listener {
+ public:
+  using OnAccepted = base::UniqueFunction<void(Accepted)>;
+
+  // Opens and listens. `on_accepted` may be called many times per turn. A stale unix socket file (nobody answers) is
+  // replaced; a live one is an error. Errors: refused (address in use, no permission), invalid (host is no address).
+  static base::Result<std::unique_ptr<Listener>> open(EventLoop& loop, const Endpoint& at, const ListenOptions& options,
+                                                      OnAccepted on_accepted);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // The address it really has: port 0 was replaced by the kernel's choice.
+  const Endpoint& endpoint() const { return endpoint_; }
+  // Accepts no more. Connections already in the kernel's queue are refused by the closing socket. Idempotent.
+  void close();
+  // Leaves new connections in the kernel's queue, or takes them again.
+  void pause();
+  void resume();
+
+ private:
+  Listener(EventLoop& loop, int fd, Endpoint at, OnAccepted on_accepted);
+  void on_readable();
+
+  EventLoop& loop_;
+  int fd_;
+  Endpoint endpoint_;
+  OnAccepted on_accepted_;
+  FdEvent event_;
+  Timer retry_timer_;
+  bool is_paused_ = false;
+};
+
+}  // namespace outrigger::net
