@@ -54,6 +54,7 @@ struct InstanceFrame {
   std::string metadata_hash;  // empty until the service's endpoints are known
   int min_version = kMinProtocolVersion;
   int max_version = kMaxProtocolVersion;
+  friend bool operator==(const InstanceFrame&, const InstanceFrame&) = default;
 };
 
 struct EndpointsUpdate {
@@ -63,12 +64,14 @@ struct EndpointsUpdate {
   std::string service_version;
   std::string metadata_hash;
   std::string metadata_key;  // where the metadata stands in Valkey
+  friend bool operator==(const EndpointsUpdate&, const EndpointsUpdate&) = default;
 };
 
 struct ResyncRequest {
   std::string gateway;
   std::string metadata_hash;  // empty: whatever the instance has
   std::string reason;
+  friend bool operator==(const ResyncRequest&, const ResyncRequest&) = default;
 };
 
 // A body that does not fit the entry is announced as streamed and follows as stream data.
@@ -78,7 +81,7 @@ struct StreamedBody {
 };
 
 struct Request {
-  std::string id;  // 96 random bits or more, hex
+  std::string id;  // 96 random bits or more: 16 to 64 of A-Z a-z 0-9 _ -
   std::string method;
   std::string target;     // as the client spelled it, after the mount was taken off
   std::string scheme;     // http or https: how the client reached the gateway
@@ -86,13 +89,14 @@ struct Request {
   base::HeaderList headers;
   std::string reply_to;           // reply stream
   std::int64_t deadline_ms = 0;   // Valkey's clock
-  std::string bus;                // the bus's incarnation as the caller saw it
+  std::string bus;                // the bus's incarnation as the caller saw it; opaque, printable ASCII
   bool repeatable = false;
   std::uint32_t max_attempts = 3;
   std::string traceparent;        // may be empty
   std::string tracestate;         // may be empty
   std::optional<StreamedBody> streamed;  // body is not inline
   std::string body;                      // field `b`; empty when streamed
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 // How a sidecar reports that there is no answer of the service. Travels as the member `fault` of RESPONSE.
@@ -103,7 +107,7 @@ struct Response {
   std::string id;
   std::string instance;
   std::uint32_t attempt = 1;  // which call of the service this is, from 1
-  std::uint64_t seq = 0;      // 0: the head is the first frame of an answer
+  std::uint64_t seq = 0;      // always 0: the head is the first frame of an answer
   int status = 0;             // 0 when `fault` is set
   std::string reason;         // reason phrase; may be empty
   base::HeaderList headers;
@@ -113,6 +117,7 @@ struct Response {
   std::optional<std::uint64_t> length;  // of the whole body, if known and !end
   std::uint32_t service_ms = 0;         // time the service took, for the caller's records
   std::string body;                     // field `b`: first (or all) bytes
+  friend bool operator==(const Response&, const Response&) = default;
 };
 
 // RequestStreamData 5 (to the claimer's inbox) and ResponseStreamData 6 (to the reply stream).
@@ -126,6 +131,7 @@ struct StreamData {
   bool abort = false;     // the sender broke off: the body is worthless
   std::string detail;     // with abort, for logs
   std::string body;       // field `b`
+  friend bool operator==(const StreamData&, const StreamData&) = default;
 };
 
 // ACCEPT 32: a sidecar claimed a streamed request and waits for its body in `inbox`. Sent to the reply stream.
@@ -134,20 +140,30 @@ struct Accept {
   std::string instance;
   std::uint32_t attempt = 1;
   std::string inbox;
+  friend bool operator==(const Accept&, const Accept&) = default;
 };
 
 // CANCEL 7, on the channel and in the sorted set as one JSON object `{v,t,id,reason}`.
 struct Cancel {
   std::string id;
   std::string reason;
+  friend bool operator==(const Cancel&, const Cancel&) = default;
 };
 
 // CREDIT 34: more body bytes may be sent.
 struct Credit {
   std::string id;
   std::string instance;
+  std::uint32_t attempt = 1;
   std::uint64_t bytes = 0;
+  friend bool operator==(const Credit&, const Credit&) = default;
 };
+
+// The names these values have on the wire; stable, also used in logs and metrics. name_of(FrameType) is for people only.
+std::string_view name_of(FrameType type);
+std::string_view name_of(InstanceState state);
+std::string_view name_of(WakeMode mode);
+std::string_view name_of(Fault fault);
 
 using Frame = std::variant<InstanceFrame, EndpointsUpdate, ResyncRequest, Request, Response, StreamData, Accept, Cancel, Credit>;
 
