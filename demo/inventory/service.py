@@ -67,6 +67,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle_expect_100(self):
+        self.send_response_only(100)
+        self.end_headers()
+        self.wfile.flush()  # buffered, and the client waits for it
+        return True
+
     def body(self):
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             parts = []
