@@ -1,4 +1,5 @@
 # Warnings, sanitizers and the two functions every folder uses: outrigger_module and outrigger_test.
+find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_program(OUTRIGGER_CCACHE ccache)
 if(OUTRIGGER_CCACHE)

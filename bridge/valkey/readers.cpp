@@ -1,0 +1,197 @@
+#include "bridge/valkey/readers.h"
+
+#include "bridge/base/limits.h"
+#include "bridge/valkey/valkey_bus.h"
+
+namespace outrigger::valkey {
+namespace {
+
+using base::Code;
+using base::Error;
+using messaging::EntryId;
+using messaging::EntryView;
+using namespace std::chrono_literals;
+namespace limits = base::limits;
+
+// BLOCK plus slack: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
+constexpr base::Duration kReadDeadline = limits::kBlockTime + 5s;
+constexpr base::Duration kPingInterval = 5s;
+constexpr std::uint32_t kCursorCount = limits::kReadBatchBytes / limits::kFrameEntryBytes;
+
+std::string block_millis() {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits::kBlockTime).count());
+}
+
+// Hands the entries of one `[stream, [[id, [field, value, ...]], ...]]` over, as views into the reply. The storage is
+// the thread's: batches come many times a second.
+template <class HandOver>
+base::Result<void> each_stream(const Reply& reply, HandOver hand_over) {
+  thread_local std::vector<frames::EntryField> fields;
+  thread_local std::vector<EntryView> views;
+  for (std::size_t s = 0; s < reply.size(); ++s) {
+    const Reply stream = reply[s];
+    if (stream.size() != 2) return Error{Code::malformed, "a stream's entries have an unknown shape"};
+    const Reply entries = stream[1];
+    fields.clear();
+    views.clear();
+    std::size_t total = 0;
+    for (std::size_t i = 0; i < entries.size(); ++i) total += entries[i].size() == 2 ? entries[i][1].size() / 2 : 0;
+    fields.reserve(total);  // the views below point into it
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const Reply entry = entries[i];
+      if (entry.size() != 2) return Error{Code::malformed, "a stream's entry has an unknown shape"};
+      const auto id = messaging::parse_entry_id(entry[0].text());
+      if (!id) return Error{Code::malformed, "a stream's entry has no id"};
+      const Reply pairs = entry[1];  // nil when the entry was deleted while pending
+      const std::size_t first = fields.size();
+      for (std::size_t k = 0; k + 1 < pairs.size(); k += 2) fields.push_back({pairs[k].text(), pairs[k + 1].text()});
+      views.push_back({*id, std::span<const frames::EntryField>(fields.data() + first, fields.size() - first)});
+    }
+    hand_over(stream[0].text(), std::span<const EntryView>(views));
+  }
+  return {};
+}
+
+}  // namespace
+
+ValkeyGroupReader::ValkeyGroupReader(ValkeyBus& bus, std::string group, std::string consumer,
+                                     messaging::GroupReaderHandler& handler)
+    : bus_(bus),
+      group_(std::move(group)),
+      consumer_(std::move(consumer)),
+      handler_(handler),
+      link_(bus.loop(), bus.link_options("reader", kReadDeadline), *this) {}
+
+void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32_t count) {
+  DCHECK(link_.is_ready() && !is_reading_ && count > 0);
+  is_reading_ = true;
+  std::string& out = link_.begin_command();
+  append_command_header(out, 9 + 2 * queues.size());
+  for (const std::string_view word : {std::string_view("XREADGROUP"), std::string_view("GROUP"),
+                                      std::string_view(group_), std::string_view(consumer_), std::string_view("COUNT")}) {
+    append_argument(out, word);
+  }
+  append_argument(out, std::to_string(count));
+  append_argument(out, "BLOCK");
+  append_argument(out, block_millis());
+  append_argument(out, "STREAMS");
+  for (const std::string& queue : queues) append_argument(out, queue);
+  for (std::size_t i = 0; i < queues.size(); ++i) append_argument(out, ">");
+  link_.expect([this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
+}
+
+void ValkeyGroupReader::on_reply(base::Result<Reply> reply) {
+  is_reading_ = false;
+  if (!reply) {
+    if (reply.error().code == Code::not_found) handler_.on_queue_missing();
+    // Lost connections are told by on_link_lost; other errors of a read end the connection, so that its successor
+    // learns anew what the server is.
+    else if (reply.error().code != Code::outcome_unknown && link_.is_ready()) {
+      link_.drop(reply.error());
+    }
+    return;
+  }
+  const auto handed = each_stream(*reply, [this](std::string_view queue, std::span<const EntryView> entries) {
+    handler_.on_delivered(std::string(queue), entries);
+  });
+  if (!handed) return link_.drop(handed.error());
+  handler_.on_read_done();
+}
+
+void ValkeyGroupReader::on_link_lost(const Error&) {
+  is_reading_ = false;
+  handler_.on_reader_lost();
+}
+
+void ValkeyGroupReader::unblock() {
+  if (is_reading_) bus_.unblock(link_.client_id());
+}
+
+ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bus::Cursor> cursors,
+                                       messaging::CursorReaderHandler& handler)
+    : handler_(handler),
+      cursors_(std::move(cursors)),
+      link_(bus.loop(), bus.link_options("cursor", kReadDeadline), *this) {}
+
+void ValkeyCursorReader::on_link_ready() { check_cursor(0); }
+
+void ValkeyCursorReader::check_cursor(std::size_t index) {
+  if (index == cursors_.size()) return read();
+  link_.command({"XINFO", "STREAM", cursors_[index].stream}, [this, index](base::Result<Reply> reply) {
+    if (!reply && reply.error().code == Code::outcome_unknown) return;
+    if (reply) {
+      for (std::size_t k = 0; k + 1 < reply->size(); k += 2) {
+        if ((*reply)[k].text() != "last-generated-id") continue;
+        const auto last = messaging::parse_entry_id((*reply)[k + 1].text());
+        if (last && *last < cursors_[index].after) cursors_[index].after = {};
+      }
+    }
+    check_cursor(index + 1);
+  });
+}
+
+void ValkeyCursorReader::read() {
+  std::string& out = link_.begin_command();
+  append_command_header(out, 6 + 2 * cursors_.size());
+  append_argument(out, "XREAD");
+  append_argument(out, "COUNT");
+  append_argument(out, std::to_string(kCursorCount / cursors_.size()));
+  append_argument(out, "BLOCK");
+  append_argument(out, block_millis());
+  append_argument(out, "STREAMS");
+  for (const auto& cursor : cursors_) append_argument(out, cursor.stream);
+  for (const auto& cursor : cursors_) append_argument(out, messaging::to_string(cursor.after));
+  link_.expect([this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
+}
+
+void ValkeyCursorReader::on_reply(base::Result<Reply> reply) {
+  if (!reply) {
+    if (reply.error().code != Code::outcome_unknown && link_.is_ready()) link_.drop(reply.error());
+    return;
+  }
+  const auto handed = each_stream(*reply, [this](std::string_view stream, std::span<const EntryView> entries) {
+    for (auto& cursor : cursors_) {
+      if (cursor.stream == stream && !entries.empty()) cursor.after = entries.back().id;
+    }
+    handler_.on_entries(std::string(stream), entries);
+  });
+  if (!handed) return link_.drop(handed.error());
+  if (link_.is_ready()) read();
+}
+
+ValkeyAliveSubscription::ValkeyAliveSubscription(ValkeyBus& bus, std::string channel,
+                                                 base::UniqueFunction<void(bool)> on_changed)
+    : channel_(std::move(channel)),
+      on_changed_(std::move(on_changed)),
+      link_(bus.loop(), [&bus] {
+        Link::Options options = bus.link_options("alive", kPingInterval + 5s);
+        options.is_subscriber = true;
+        return options;
+      }(), *this),
+      ping_timer_(bus.loop(), [this] { ping(); }) {}
+
+void ValkeyAliveSubscription::on_link_ready() {
+  link_.command({"SUBSCRIBE", channel_}, [this](base::Result<Reply> reply) {
+    if (!reply) {
+      if (reply.error().code != Code::outcome_unknown) link_.drop(reply.error());
+      return;
+    }
+    is_confirmed_ = true;
+    ping_timer_.arm(kPingInterval);
+    on_changed_(true);
+  });
+}
+
+// A subscription that died quietly would leave this instance looking alive to nobody: it is asked for a sign of life.
+void ValkeyAliveSubscription::ping() {
+  if (!link_.is_ready()) return;
+  link_.command({"PING"}, [](base::Result<Reply>) {});
+  ping_timer_.arm(kPingInterval);
+}
+
+void ValkeyAliveSubscription::on_link_lost(const Error&) {
+  ping_timer_.cancel();
+  if (std::exchange(is_confirmed_, false)) on_changed_(false);
+}
+
+}  // namespace outrigger::valkey

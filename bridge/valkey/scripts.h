@@ -1,0 +1,182 @@
+// The Lua scripts of the bus: rare work that must happen in one step, many ids per call. KEYS[1] is the queue, ARGV[1]
+// the group; what else they take stands above each. None touches two keys (cluster slots).
+#pragma once
+
+namespace outrigger::valkey::scripts {
+
+// ARGV[2] consumer, then ids. Owner-checked: XCLAIM itself ignores who owns an entry.
+inline constexpr char kRenew[] = R"lua(
+local kept = {}
+for i = 3, #ARGV do
+  local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #p == 1 and p[1][2] == ARGV[2] then
+    if #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID') == 1 then kept[#kept + 1] = ARGV[i] end
+  end
+end
+return kept)lua";
+
+// ARGV[2] consumer, ARGV[3] idle time to set, then id, count as claimed, new count.
+inline constexpr char kHandBack[] = R"lua(
+local moved = {}
+for i = 4, #ARGV, 3 do
+  local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #p == 1 and p[1][2] == ARGV[2] and p[1][4] == tonumber(ARGV[i + 1]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], 'parked', 0, ARGV[i], 'IDLE', ARGV[3], 'RETRYCOUNT', ARGV[i + 2], 'JUSTID')
+    moved[#moved + 1] = ARGV[i]
+  end
+end
+return moved)lua";
+
+// ARGV[2] consumer, ARGV[3] limit, then ids in hand. Never XREADGROUP 0, which raises counts and resets idle times.
+inline constexpr char kOwnPending[] = R"lua(
+local in_hand = {}
+for i = 4, #ARGV do in_hand[ARGV[i]] = true end
+local limit = tonumber(ARGV[3])
+local found = {}
+for _, p in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', limit + #ARGV - 3, ARGV[2])) do
+  if not in_hand[p[1]] and #found < limit then
+    local entry = redis.call('XRANGE', KEYS[1], p[1], p[1])
+    if #entry == 1 then
+      found[#found + 1] = {p[1], p[4], entry[1][2]}
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], p[1])
+    end
+  end
+end
+return found)lua";
+
+// ARGV[2] consumer, ARGV[3] expected owner, then id, least idle time. The plain XCLAIM raises the delivery count.
+inline constexpr char kClaim[] = R"lua(
+local claimed = {}
+for i = 4, #ARGV, 2 do
+  local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #p == 1 and p[1][2] == ARGV[3] and p[1][3] >= tonumber(ARGV[i + 1]) then
+    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i])
+    if #entry == 1 and entry[1] then claimed[#claimed + 1] = {ARGV[i], p[1][4] + 1, entry[1][2]} end
+  end
+end
+return claimed)lua";
+
+// ARGV[2..] ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
+// read: others' stay parked, untouched and free for any consumer.
+inline constexpr char kTake[] = R"lua(
+local function parts(id)
+  local ms, seq = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(seq)
+end
+local function later(a, b)
+  local am, as = parts(a)
+  local bm, bs = parts(b)
+  return am > bm or (am == bm and as > bs)
+end
+local last
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local named, id
+  for i = 1, #g, 2 do
+    if g[i] == 'name' then named = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
+  end
+  if named == ARGV[1] then last = id end
+end
+local taken = {}
+if not last then return taken end
+for i = 2, #ARGV do
+  local budget = 1000
+  while later(ARGV[i], last) and budget > 0 do
+    budget = budget - 1
+    local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], 'parked', 'COUNT', 1, 'STREAMS', KEYS[1], '>')
+    if not read or #read == 0 or #read[1][2] == 0 then break end
+    last = read[1][2][1][1]
+    redis.call('XCLAIM', KEYS[1], ARGV[1], 'parked', 0, last, 'IDLE', 3600000, 'RETRYCOUNT', 0, 'JUSTID')
+  end
+  local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if #p == 1 and p[1][2] == 'parked' then
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    redis.call('XDEL', KEYS[1], ARGV[i])
+    taken[#taken + 1] = ARGV[i]
+  end
+end
+return taken)lua";
+
+// ARGV[2] this consumer, ARGV[3] idle time after which a consumer that owns nothing is removed, then ids that are
+// acknowledged and held back. Returns those of them that must be held on.
+inline constexpr char kSweep[] = R"lua(
+local function parts(id)
+  local ms, seq = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(seq)
+end
+local function later(a, b)
+  local am, as = parts(a)
+  local bm, bs = parts(b)
+  return am > bm or (am == bm and as > bs)
+end
+local held = {}
+if redis.call('EXISTS', KEYS[1]) == 0 then return held end
+local last
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local named, id
+  for i = 1, #g, 2 do
+    if g[i] == 'name' then named = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
+  end
+  if named == ARGV[1] then last = id end
+end
+if not last then return held end
+for i = 4, #ARGV do
+  if later(last, ARGV[i]) then redis.call('XDEL', KEYS[1], ARGV[i]) end
+end
+for _ = 1, 1000 do
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+  if #first == 0 or later(first[1][1], last) then break end
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], first[1][1], first[1][1], 1) > 0 then break end
+  redis.call('XDEL', KEYS[1], first[1][1])
+end
+for i = 4, #ARGV do
+  if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 1 then held[#held + 1] = ARGV[i] end
+end
+local dead_after = tonumber(ARGV[3])
+if dead_after > 0 then
+  for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local named, pending, idle
+    for i = 1, #c, 2 do
+      if c[i] == 'name' then named = c[i + 1] elseif c[i] == 'pending' then pending = c[i + 1]
+      elseif c[i] == 'idle' then idle = c[i + 1] end
+    end
+    if named ~= ARGV[2] and named ~= 'parked' and pending == 0 and idle > dead_after then
+      redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], named)
+    end
+  end
+end
+return held)lua";
+
+// ARGV[2] consumer. DELCONSUMER throws pending entries away: only when there are none.
+inline constexpr char kRemoveConsumer[] = R"lua(
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+return 1)lua";
+
+// KEYS[1] stream; ARGV[1] TTL in ms, ARGV[2] cursor. A group made and destroyed leaves an empty stream that NOMKSTREAM
+// accepts. XSETID keeps new ids above the cursor of a reader that is already there.
+inline constexpr char kEnsureStream[] = R"lua(
+local function parts(id)
+  local ms, seq = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(seq)
+end
+local made = 0
+local last = '0-0'
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  made = 1
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'made', '0', 'MKSTREAM')
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'made')
+else
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+  end
+end
+local cm, cs = parts(ARGV[2])
+local lm, ls = parts(last)
+if cm > lm or (cm == lm and cs > ls) then redis.call('XSETID', KEYS[1], ARGV[2]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return made)lua";
+
+}  // namespace outrigger::valkey::scripts

@@ -1,0 +1,474 @@
+#include "bridge/valkey/valkey_bus.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "bridge/base/limits.h"
+#include "bridge/base/log.h"
+#include "bridge/valkey/readers.h"
+#include "bridge/valkey/scripts.h"
+
+namespace outrigger::valkey {
+namespace {
+
+using base::Code;
+using base::Error;
+using messaging::ClaimedEntry;
+using messaging::Done;
+using messaging::EntryId;
+using messaging::OwnedEntry;
+using messaging::PendingEntry;
+using namespace std::chrono_literals;
+namespace limits = base::limits;
+
+// Commands are answered in a fraction of a millisecond; five seconds of silence mean that the server or the way to it is
+// gone, and what waits is better told so.
+constexpr base::Duration kCommandDeadline = 5s;
+constexpr base::Duration kTimeInterval = 10s;
+constexpr base::Duration kHeldInterval = 100ms;  // how long an acknowledged last entry may still show in XLEN
+constexpr std::int64_t kParkedIdleMs = 3'600'000;
+
+std::int64_t millis_of(base::TimePoint at) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count();
+}
+std::string text_of(base::Duration ttl) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count());
+}
+
+Error unexpected() { return {Code::malformed, "the server's reply has another shape than documented"}; }
+
+base::Result<std::vector<EntryId>> read_ids(const Reply& reply) {
+  std::vector<EntryId> ids;
+  for (std::size_t i = 0; i < reply.size(); ++i) {
+    const auto id = messaging::parse_entry_id(reply[i].text());
+    if (!id) return unexpected();
+    ids.push_back(*id);
+  }
+  return ids;
+}
+
+OwnedEntry read_entry(EntryId id, const Reply& fields) {
+  OwnedEntry entry{id, {}};
+  for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
+    entry.fields.emplace_back(std::string(fields[i].text()), std::string(fields[i + 1].text()));
+  }
+  return entry;
+}
+
+// [[id, count, fields], ...]
+base::Result<std::vector<ClaimedEntry>> read_claimed(const Reply& reply) {
+  std::vector<ClaimedEntry> claimed;
+  for (std::size_t i = 0; i < reply.size(); ++i) {
+    const Reply item = reply[i];
+    if (item.size() != 3) return unexpected();
+    const auto id = messaging::parse_entry_id(item[0].text());
+    if (!id) return unexpected();
+    claimed.push_back({read_entry(*id, item[2]), static_cast<std::uint32_t>(item[1].integer())});
+  }
+  return claimed;
+}
+
+std::vector<std::string> script(const char* text, const std::string& key, std::initializer_list<std::string> rest) {
+  std::vector<std::string> arguments{"EVAL", text, "1", key};
+  arguments.insert(arguments.end(), rest);
+  return arguments;
+}
+
+}  // namespace
+
+ValkeyBus::ValkeyBus(net::EventLoop& loop, Options options)
+    : loop_(loop),
+      options_(std::move(options)),
+      link_(loop, link_options("commands", kCommandDeadline), *this),
+      time_timer_(loop, [this] { ask_time(); }),
+      held_timer_(loop, [this] {
+        for (auto& [queue, settlement] : settlements_) {
+          if (!settlement.held.empty()) release_held(queue);
+        }
+      }) {}
+
+ValkeyBus::~ValkeyBus() = default;
+
+Link::Options ValkeyBus::link_options(std::string_view role, base::Duration reply_deadline) const {
+  return {options_.address, options_.name + ":" + std::string(role), reply_deadline, false};
+}
+
+void ValkeyBus::add_observer(messaging::BusObserver& observer) { observers_.push_back(&observer); }
+void ValkeyBus::remove_observer(messaging::BusObserver& observer) { std::erase(observers_, &observer); }
+
+std::int64_t ValkeyBus::now_ms() const { return millis_of(loop_.now()) + clock_offset_ms_; }
+
+void ValkeyBus::on_link_ready() {
+  is_clock_known_ = false;
+  ask_time();
+}
+
+void ValkeyBus::ask_time() {
+  if (!link_.is_ready()) return;
+  const base::TimePoint asked = loop_.clock().monotonic();
+  link_.command({"TIME"}, [this, asked](base::Result<Reply> reply) {
+    if (!reply) {
+      if (reply.error().code != Code::outcome_unknown) link_.drop(reply.error());
+      return;
+    }
+    if (reply->size() != 2) return link_.drop(unexpected());
+    const base::TimePoint answered = loop_.clock().monotonic();
+    const std::int64_t server_ms = std::stoll(std::string((*reply)[0].text())) * 1000 +
+                                   std::stoll(std::string((*reply)[1].text())) / 1000;
+    clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
+    clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
+    time_timer_.arm(kTimeInterval);
+    if (std::exchange(is_clock_known_, true)) return;
+    const bool is_new = incarnation_ != link_.incarnation();
+    incarnation_ = link_.incarnation();
+    connected_since_ = loop_.now();
+    was_ever_connected_ = true;
+    const std::vector<messaging::BusObserver*> told = observers_;
+    for (auto* observer : told) observer->on_bus_connected(is_new);
+  });
+}
+
+void ValkeyBus::on_link_lost(const Error& why) {
+  time_timer_.cancel();
+  for (auto& [queue, settlement] : settlements_) {
+    // Not yet written: told as such. What was written has been told by its own reply handlers.
+    std::vector<Done<void>> waiting = std::exchange(settlement.done, {});
+    settlement.acknowledge.clear();
+    settlement.erase.clear();
+    settlement.held.clear();  // the sweep of any instance removes what stays at the front
+    for (auto& done : waiting) done(Error{Code::closed, why.detail});
+  }
+  if (!std::exchange(is_clock_known_, false)) return;
+  const std::vector<messaging::BusObserver*> told = observers_;
+  for (auto* observer : told) observer->on_bus_lost(why);
+}
+
+template <class T>
+bool ValkeyBus::refuse_if_down(Done<T>& done) {
+  if (link_.is_ready()) return false;
+  if (done) {
+    loop_.defer([done = std::move(done)]() mutable { done(Error{Code::closed, "not connected to the bus"}); });
+  }
+  return true;
+}
+
+template <class T, class Read>
+void ValkeyBus::ask(std::vector<std::string> arguments, Done<T> done, Read read) {
+  if (refuse_if_down(done)) return;
+  link_.command(arguments, [done = std::move(done), read](base::Result<Reply> reply) mutable {
+    if (!done) return;
+    if (!reply) return done(reply.error());
+    done(read(*reply));
+  });
+}
+
+void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
+                        Done<std::optional<EntryId>> done) {
+  if (refuse_if_down(done)) return;
+  const frames::EntryFields fields = frame.fields();
+  std::string& out = link_.begin_command();
+  append_command_header(out, 3 + (options.may_create ? 0 : 1) + (options.max_length > 0 ? 3 : 0) + 2 * fields.size());
+  append_argument(out, "XADD");
+  append_argument(out, stream);
+  if (!options.may_create) append_argument(out, "NOMKSTREAM");
+  if (options.max_length > 0) {
+    append_argument(out, "MAXLEN");
+    append_argument(out, "~");
+    append_argument(out, std::to_string(options.max_length));
+  }
+  append_argument(out, "*");
+  for (const frames::EntryField& field : fields) {
+    append_argument(out, field.name);
+    append_argument(out, field.value);
+  }
+  link_.publish(std::move(done));
+}
+
+void ValkeyBus::settle(const std::string& queue, EntryId id, Done<void> done) {
+  if (refuse_if_down(done)) return;
+  Settlement& settlement = settlements_[queue];
+  settlement.acknowledge.push_back(id);
+  settlement.done.push_back(std::move(done));
+  if (id < settlement.highest_delivered) {
+    settlement.erase.push_back(id);
+  } else {
+    settlement.held.push_back(id);
+    if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+  }
+  if (!std::exchange(settlement_is_due_, true)) {
+    loop_.defer([this] { flush_settlements(); });
+  }
+}
+
+void ValkeyBus::note_delivered(const std::string& queue, EntryId id) {
+  Settlement& settlement = settlements_[queue];
+  if (id <= settlement.highest_delivered) return;
+  settlement.highest_delivered = id;
+  if (settlement.held.empty()) return;
+  settlement.erase.insert(settlement.erase.end(), settlement.held.begin(), settlement.held.end());
+  settlement.held.clear();
+  // They go with the next settlement, which this delivery is about to bring; the timer sees to the rest.
+  if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+}
+
+void ValkeyBus::flush_settlements() {
+  settlement_is_due_ = false;
+  if (!link_.is_ready()) return;  // on_link_lost has told
+  for (auto& [queue, settlement] : settlements_) {
+    if (settlement.acknowledge.empty()) continue;
+    std::string& out = link_.begin_command();
+    append_command_header(out, 3 + settlement.acknowledge.size());
+    append_argument(out, "XACK");
+    append_argument(out, queue);
+    append_argument(out, options_.group);
+    for (const EntryId id : settlement.acknowledge) append_argument(out, messaging::to_string(id));
+    settlement.acknowledge.clear();
+    const bool erases = !settlement.erase.empty();
+    auto told = [waiting = std::exchange(settlement.done, {})](base::Result<Reply> reply) mutable {
+      for (auto& done : waiting) {
+        if (reply) {
+          done(base::Result<void>());
+        } else {
+          done(reply.error());
+        }
+      }
+    };
+    if (!erases) {
+      link_.expect(std::move(told));
+      continue;
+    }
+    // The last reply speaks for both; an XACK that failed makes XDEL's reply irrelevant, so it is looked at first.
+    auto acknowledged = std::make_shared<std::optional<Error>>();
+    link_.expect([acknowledged](base::Result<Reply> reply) {
+      if (!reply) *acknowledged = reply.error();
+    });
+    append_command_header(out, 2 + settlement.erase.size());
+    append_argument(out, "XDEL");
+    append_argument(out, queue);
+    for (const EntryId id : settlement.erase) append_argument(out, messaging::to_string(id));
+    settlement.erase.clear();
+    link_.expect([acknowledged, told = std::move(told)](base::Result<Reply> reply) mutable {
+      if (acknowledged->has_value()) {
+        told(**acknowledged);
+      } else {
+        told(std::move(reply));
+      }
+    });
+  }
+}
+
+void ValkeyBus::release_held(const std::string& queue) { sweep(queue, {}, 0, {}); }
+
+void ValkeyBus::sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms, Done<void> done) {
+  Settlement& settlement = settlements_[queue];
+  std::vector<std::string> arguments =
+      script(scripts::kSweep, queue, {options_.group, self, std::to_string(dead_after_ms)});
+  for (const EntryId id : settlement.held) arguments.push_back(messaging::to_string(id));
+  for (const EntryId id : settlement.erase) arguments.push_back(messaging::to_string(id));
+  const std::vector<EntryId> asked = settlement.held;
+  settlement.erase.clear();
+  ask<void>(std::move(arguments), [this, queue, asked, done = std::move(done)](base::Result<void> result) mutable {
+        (void)this;
+        if (done) done(std::move(result));
+      },
+      [this, queue, asked](const Reply& reply) -> base::Result<void> {
+        const auto still_held = read_ids(reply);
+        if (!still_held) return still_held.error();
+        Settlement& swept = settlements_[queue];
+        std::erase_if(swept.held, [&](EntryId id) {
+          const bool was_asked = std::find(asked.begin(), asked.end(), id) != asked.end();
+          return was_asked && std::find(still_held->begin(), still_held->end(), id) == still_held->end();
+        });
+        if (!swept.held.empty() && !held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+        return {};
+      });
+}
+
+void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) {
+  if (refuse_if_down(done)) return;
+  link_.command({"XGROUP", "CREATE", queue, options_.group, "0", "MKSTREAM"},
+                [done = std::move(done)](base::Result<Reply> reply) mutable {
+                  if (!reply && !reply.error().detail.starts_with("BUSYGROUP")) return done(reply.error());
+                  done({});
+                });
+}
+
+void ValkeyBus::renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
+                      Done<std::vector<EntryId>> done) {
+  std::vector<std::string> arguments = script(scripts::kRenew, queue, {options_.group, consumer});
+  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
+  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+}
+
+void ValkeyBus::hand_back(const std::string& queue, const std::string& consumer,
+                          std::vector<messaging::HandBack> entries, Done<std::vector<EntryId>> done) {
+  std::vector<std::string> arguments =
+      script(scripts::kHandBack, queue, {options_.group, consumer, std::to_string(kParkedIdleMs)});
+  for (const messaging::HandBack& entry : entries) {
+    arguments.push_back(messaging::to_string(entry.id));
+    arguments.push_back(std::to_string(entry.delivery_count));
+    arguments.push_back(std::to_string(entry.new_count));
+  }
+  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+}
+
+void ValkeyBus::own_pending(const std::string& queue, const std::string& consumer, std::vector<EntryId> in_hand,
+                            std::uint32_t limit, Done<std::vector<ClaimedEntry>> done) {
+  std::vector<std::string> arguments =
+      script(scripts::kOwnPending, queue, {options_.group, consumer, std::to_string(limit)});
+  for (const EntryId id : in_hand) arguments.push_back(messaging::to_string(id));
+  ask<std::vector<ClaimedEntry>>(std::move(arguments), std::move(done), read_claimed);
+}
+
+void ValkeyBus::pending_entries(const std::string& queue, std::int64_t min_idle_ms, std::uint32_t limit,
+                                Done<std::vector<PendingEntry>> done) {
+  ask<std::vector<PendingEntry>>(
+      {"XPENDING", queue, options_.group, "IDLE", std::to_string(min_idle_ms), "-", "+", std::to_string(limit)},
+      std::move(done), [](const Reply& reply) -> base::Result<std::vector<PendingEntry>> {
+        std::vector<PendingEntry> found;
+        for (std::size_t i = 0; i < reply.size(); ++i) {
+          const Reply item = reply[i];
+          if (item.size() != 4) return unexpected();
+          const auto id = messaging::parse_entry_id(item[0].text());
+          if (!id) return unexpected();
+          found.push_back({*id, std::string(item[1].text()), item[2].integer(),
+                           static_cast<std::uint32_t>(item[3].integer())});
+        }
+        return found;
+      });
+}
+
+void ValkeyBus::read_entries(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<OwnedEntry>> done) {
+  static constexpr char kRead[] =
+      "local r = {} for i = 1, #ARGV do local e = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) "
+      "if #e == 1 then r[#r + 1] = e[1] end end return r";
+  std::vector<std::string> arguments = script(kRead, queue, {});
+  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
+  ask<std::vector<OwnedEntry>>(std::move(arguments), std::move(done),
+                               [](const Reply& reply) -> base::Result<std::vector<OwnedEntry>> {
+                                 std::vector<OwnedEntry> entries;
+                                 for (std::size_t i = 0; i < reply.size(); ++i) {
+                                   if (reply[i].size() != 2) return unexpected();
+                                   const auto id = messaging::parse_entry_id(reply[i][0].text());
+                                   if (!id) return unexpected();
+                                   entries.push_back(read_entry(*id, reply[i][1]));
+                                 }
+                                 return entries;
+                               });
+}
+
+void ValkeyBus::claim(const std::string& queue, const std::string& consumer, const std::string& from,
+                      std::vector<PendingEntry> entries, Done<std::vector<ClaimedEntry>> done) {
+  std::vector<std::string> arguments = script(scripts::kClaim, queue, {options_.group, consumer, from});
+  for (const PendingEntry& entry : entries) {
+    arguments.push_back(messaging::to_string(entry.id));
+    arguments.push_back(std::to_string(entry.idle_ms));
+  }
+  ask<std::vector<ClaimedEntry>>(std::move(arguments), std::move(done), read_claimed);
+}
+
+void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) {
+  std::sort(ids.begin(), ids.end());
+  std::vector<std::string> arguments = script(scripts::kTake, queue, {options_.group});
+  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
+  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+}
+
+void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {
+  ask<void>(script(scripts::kRemoveConsumer, queue, {options_.group, consumer}), std::move(done),
+            [](const Reply&) { return base::Result<void>(); });
+}
+
+void ValkeyBus::queue_length(const std::string& queue, Done<std::uint64_t> done) {
+  ask<std::uint64_t>({"XLEN", queue}, std::move(done), [](const Reply& reply) -> base::Result<std::uint64_t> {
+    return static_cast<std::uint64_t>(reply.integer());
+  });
+}
+
+void ValkeyBus::consumers(const std::string& queue, Done<std::vector<std::string>> done) {
+  ask<std::vector<std::string>>({"XINFO", "CONSUMERS", queue, options_.group}, std::move(done),
+                                [](const Reply& reply) -> base::Result<std::vector<std::string>> {
+                                  std::vector<std::string> names;
+                                  for (std::size_t i = 0; i < reply.size(); ++i) {
+                                    const Reply consumer = reply[i];
+                                    for (std::size_t k = 0; k + 1 < consumer.size(); k += 2) {
+                                      if (consumer[k].text() == "name") names.emplace_back(consumer[k + 1].text());
+                                    }
+                                  }
+                                  return names;
+                                });
+}
+
+void ValkeyBus::ensure_stream(const std::string& stream, base::Duration ttl, EntryId cursor, Done<bool> done) {
+  ask<bool>(script(scripts::kEnsureStream, stream, {text_of(ttl), messaging::to_string(cursor)}), std::move(done),
+            [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
+}
+
+void ValkeyBus::trim(const std::string& stream, EntryId id) {
+  if (!link_.is_ready()) return;
+  const EntryId keep{id.ms, id.seq + 1};
+  link_.command({"XTRIM", stream, "MINID", messaging::to_string(keep)}, [](base::Result<Reply>) {});
+}
+
+void ValkeyBus::remove_key(const std::string& key) {
+  if (!link_.is_ready()) return;
+  link_.command({"DEL", key}, [](base::Result<Reply>) {});
+}
+
+void ValkeyBus::subscribers(std::vector<std::string> channels, Done<std::vector<std::uint64_t>> done) {
+  std::vector<std::string> arguments{"PUBSUB", "NUMSUB"};
+  const std::size_t asked = channels.size();
+  for (std::string& channel : channels) arguments.push_back(std::move(channel));
+  ask<std::vector<std::uint64_t>>(std::move(arguments), std::move(done),
+                                  [asked](const Reply& reply) -> base::Result<std::vector<std::uint64_t>> {
+                                    if (reply.size() != 2 * asked) return unexpected();
+                                    std::vector<std::uint64_t> counts;
+                                    for (std::size_t i = 1; i < reply.size(); i += 2) {
+                                      counts.push_back(static_cast<std::uint64_t>(reply[i].integer()));
+                                    }
+                                    return counts;
+                                  });
+}
+
+void ValkeyBus::get(const std::string& key, Done<std::optional<std::string>> done) {
+  ask<std::optional<std::string>>({"GET", key}, std::move(done),
+                                  [](const Reply& reply) -> base::Result<std::optional<std::string>> {
+                                    if (reply.is_nil()) return std::optional<std::string>();
+                                    return std::optional<std::string>(reply.text());
+                                  });
+}
+
+void ValkeyBus::set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
+                    Done<bool> done) {
+  std::vector<std::string> arguments{"SET", key, std::move(value), "PX", text_of(ttl)};
+  if (only_if_absent) arguments.emplace_back("NX");
+  ask<bool>(std::move(arguments), std::move(done),
+            [](const Reply& reply) -> base::Result<bool> { return !reply.is_nil(); });
+}
+
+void ValkeyBus::refresh_ttl(const std::string& key, base::Duration ttl, Done<bool> done) {
+  ask<bool>({"PEXPIRE", key, text_of(ttl)}, std::move(done),
+            [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
+}
+
+std::unique_ptr<messaging::GroupReader> ValkeyBus::make_group_reader(std::string consumer,
+                                                                     messaging::GroupReaderHandler& handler) {
+  return std::make_unique<ValkeyGroupReader>(*this, options_.group, std::move(consumer), handler);
+}
+
+std::unique_ptr<messaging::CursorReader> ValkeyBus::make_cursor_reader(std::vector<Cursor> cursors,
+                                                                       messaging::CursorReaderHandler& handler) {
+  return std::make_unique<ValkeyCursorReader>(*this, std::move(cursors), handler);
+}
+
+std::unique_ptr<messaging::AliveSubscription> ValkeyBus::make_alive_subscription(
+    std::string channel, base::UniqueFunction<void(bool)> on_changed) {
+  return std::make_unique<ValkeyAliveSubscription>(*this, std::move(channel), std::move(on_changed));
+}
+
+void ValkeyBus::unblock(std::int64_t client_id) {
+  if (!link_.is_ready()) return;
+  link_.command({"CLIENT", "UNBLOCK", std::to_string(client_id)}, [](base::Result<Reply>) {});
+}
+
+}  // namespace outrigger::valkey

@@ -1,0 +1,120 @@
+// The bus over a Valkey (or Redis 7) server: one pipelined command connection, and connections of their own for every
+// blocking reader and subscription. Rare multi-step work is Lua (scripts.h); nothing per request is.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bridge/messaging/bus.h"
+#include "bridge/net/event_loop.h"
+#include "bridge/net/timer.h"
+#include "bridge/valkey/link.h"
+#include "bridge/valkey/valkey_url.h"
+
+namespace outrigger::valkey {
+
+class ValkeyBus final : public messaging::Bus, private LinkHandler {
+ public:
+  struct Options {
+    ValkeyAddress address;
+    std::string name;   // prefix of CLIENT SETNAME, e.g. "sidecar-billing"; no spaces
+    std::string group;  // ConsumerGroup
+  };
+  // Connects by itself, in later turns.
+  ValkeyBus(net::EventLoop& loop, Options options);
+  ~ValkeyBus() override;
+
+  bool is_connected() const override { return link_.is_ready() && is_clock_known_; }
+  const std::string& incarnation() const override { return incarnation_; }
+  std::int64_t now_ms() const override;
+  std::int64_t clock_error_ms() const override { return clock_error_ms_; }
+  base::TimePoint connected_since() const override { return connected_since_; }
+  void add_observer(messaging::BusObserver& observer) override;
+  void remove_observer(messaging::BusObserver& observer) override;
+
+  void publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
+               messaging::Done<std::optional<messaging::EntryId>> done) override;
+  void settle(const std::string& queue, messaging::EntryId id, messaging::Done<void> done) override;
+  void note_delivered(const std::string& queue, messaging::EntryId id) override;
+  void ensure_group(const std::string& queue, messaging::Done<void> done) override;
+  void renew(const std::string& queue, const std::string& consumer, std::vector<messaging::EntryId> ids,
+             messaging::Done<std::vector<messaging::EntryId>> done) override;
+  void hand_back(const std::string& queue, const std::string& consumer, std::vector<messaging::HandBack> entries,
+                 messaging::Done<std::vector<messaging::EntryId>> done) override;
+  void own_pending(const std::string& queue, const std::string& consumer, std::vector<messaging::EntryId> in_hand,
+                   std::uint32_t limit, messaging::Done<std::vector<messaging::ClaimedEntry>> done) override;
+  void pending_entries(const std::string& queue, std::int64_t min_idle_ms, std::uint32_t limit,
+                       messaging::Done<std::vector<messaging::PendingEntry>> done) override;
+  void read_entries(const std::string& queue, std::vector<messaging::EntryId> ids,
+                    messaging::Done<std::vector<messaging::OwnedEntry>> done) override;
+  void claim(const std::string& queue, const std::string& consumer, const std::string& from,
+             std::vector<messaging::PendingEntry> entries,
+             messaging::Done<std::vector<messaging::ClaimedEntry>> done) override;
+  void take(const std::string& queue, std::vector<messaging::EntryId> ids,
+            messaging::Done<std::vector<messaging::EntryId>> done) override;
+  void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
+             messaging::Done<void> done) override;
+  void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
+  void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
+  void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
+  void ensure_stream(const std::string& stream, base::Duration ttl, messaging::EntryId cursor,
+                     messaging::Done<bool> done) override;
+  void trim(const std::string& stream, messaging::EntryId id) override;
+  void remove_key(const std::string& key) override;
+  void subscribers(std::vector<std::string> channels, messaging::Done<std::vector<std::uint64_t>> done) override;
+  void get(const std::string& key, messaging::Done<std::optional<std::string>> done) override;
+  void set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
+           messaging::Done<bool> done) override;
+  void refresh_ttl(const std::string& key, base::Duration ttl, messaging::Done<bool> done) override;
+  std::unique_ptr<messaging::GroupReader> make_group_reader(std::string consumer,
+                                                            messaging::GroupReaderHandler& handler) override;
+  std::unique_ptr<messaging::CursorReader> make_cursor_reader(std::vector<Cursor> cursors,
+                                                              messaging::CursorReaderHandler& handler) override;
+  std::unique_ptr<messaging::AliveSubscription> make_alive_subscription(
+      std::string channel, base::UniqueFunction<void(bool)> on_changed) override;
+
+  // For readers: CLIENT UNBLOCK through the command connection.
+  void unblock(std::int64_t client_id);
+  net::EventLoop& loop() { return loop_; }
+  Link::Options link_options(std::string_view role, base::Duration reply_deadline) const;
+
+ private:
+  // What one queue's settlement of this turn consists of, and what is held back from deletion.
+  struct Settlement {
+    std::vector<messaging::EntryId> acknowledge;
+    std::vector<messaging::Done<void>> done;
+    std::vector<messaging::EntryId> erase;
+    std::vector<messaging::EntryId> held;  // acknowledged, not yet deleted
+    messaging::EntryId highest_delivered;
+  };
+
+  void on_link_ready() override;
+  void on_link_lost(const base::Error& why) override;
+  void ask_time();
+  void flush_settlements();
+  void release_held(const std::string& queue);
+  // Fails `done` in a later turn when not connected.
+  template <class T>
+  bool refuse_if_down(messaging::Done<T>& done);
+  // Sends one command; `read` turns its reply into the value.
+  template <class T, class Read>
+  void ask(std::vector<std::string> arguments, messaging::Done<T> done, Read read);
+
+  net::EventLoop& loop_;
+  Options options_;
+  Link link_;
+  std::string incarnation_;
+  std::vector<messaging::BusObserver*> observers_;
+  bool is_clock_known_ = false;
+  bool was_ever_connected_ = false;
+  std::int64_t clock_offset_ms_ = 0;  // server's clock minus this process' monotonic one
+  std::int64_t clock_error_ms_ = 0;
+  base::TimePoint connected_since_;
+  net::Timer time_timer_;
+  net::Timer held_timer_;
+  std::map<std::string, Settlement> settlements_;
+  bool settlement_is_due_ = false;
+};
+
+}  // namespace outrigger::valkey
