@@ -726,10 +726,13 @@ Result<EncodedFrame> encode(const Response& frame) {
   head.text("instance", frame.instance, kPrintable);
   head.number("attempt", frame.attempt);
   head.number("seq", frame.seq);
-  if (!frame.fault) head.number("status", static_cast<std::uint64_t>(frame.status));
+  if (frame.fault) {
+    head.text("fault", name_of(*frame.fault), kPrintable);
+  } else {
+    head.number("status", static_cast<std::uint64_t>(frame.status));
+  }
   head.text_unless_empty("reason", frame.reason, kFieldValue);
   head.headers(frame.headers);
-  if (frame.fault) head.text("fault", name_of(*frame.fault), kPrintable);
   head.text_unless_empty("detail", frame.detail, kAnyText);
   head.flag("end", frame.end);
   head.number("length", frame.length);
@@ -744,9 +747,9 @@ Result<EncodedFrame> encode(const StreamData& frame) {
   head.text("instance", frame.instance, kPrintable);
   head.number("attempt", frame.attempt);
   head.number("seq", frame.seq);
-  head.text_unless_empty("detail", frame.detail, kAnyText);
   head.flag_if_set("end", frame.end);
   head.flag_if_set("abort", frame.abort);
+  head.text_unless_empty("detail", frame.detail, kAnyText);
   return head.finish(frame.type, frame.body);
 }
 

@@ -27,16 +27,16 @@ bool is_metadata_hash(std::string_view text);
 // Empty members get their default, which is made from `key_prefix`.
 struct NameConfig {
   std::string key_prefix = "router";
-  std::string control;                 // {key_prefix}:control
-  std::string request_queue_template;  // {key_prefix}:requests:{service}; `:{version}` and `@{region}` are appended
-  std::string response_prefix;         // {key_prefix}:responses
-  std::string inbox_template;          // {key_prefix}:inbox:{service}:{instance}
-  std::string endpoints_template;      // {key_prefix}:endpoints:{service}:{hash}
-  std::string alive_template;          // {key_prefix}:alive:{service}:{instance}
-  std::string cancel_template;         // {key_prefix}:cancel:{service}
-  std::string cancelled_template;      // {key_prefix}:cancelled:{service}
-  std::string dead_template;           // {key_prefix}:dead:{service}
-  std::string notify_template;         // {key_prefix}:notify:{queue}
+  std::string control = {};                 // {key_prefix}:control
+  std::string request_queue_template = {};  // {key_prefix}:requests:{service}; then `:{version}` and `@{region}`
+  std::string response_prefix = {};         // {key_prefix}:responses
+  std::string inbox_template = {};          // {key_prefix}:inbox:{service}:{instance}
+  std::string endpoints_template = {};      // {key_prefix}:endpoints:{service}:{hash}
+  std::string alive_template = {};          // {key_prefix}:alive:{service}:{instance}
+  std::string cancel_template = {};         // {key_prefix}:cancel:{service}
+  std::string cancelled_template = {};      // {key_prefix}:cancelled:{service}
+  std::string dead_template = {};           // {key_prefix}:dead:{service}
+  std::string notify_template = {};         // {key_prefix}:notify:{queue}
   std::string consumer_group = "router-gateway";
   int database = 0;                // not 0: channel names end in `:{database}`, since Pub/Sub ignores databases
   bool cluster_hash_tags = false;  // the substituted service name is `{billing}` instead of `billing`
