@@ -19,6 +19,9 @@ if(OUTRIGGER_SANITIZE)
   # gcc reports false positives of these kinds once sanitizers have changed its flow analysis.
   add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
 endif()
+if(OUTRIGGER_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # coverage of the modules steers the engine
+endif()
 
 # outrigger_module(NAME SOURCES file... [DEPS target...] [PRIVATE_DEPS target...])
 # One static library per folder of bridge/; its namespace and include path are the folder's name.
