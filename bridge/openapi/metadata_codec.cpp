@@ -1,0 +1,161 @@
+#include "bridge/openapi/metadata_codec.h"
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "bridge/openapi/document.h"
+
+namespace outrigger::openapi {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using nlohmann::json;
+
+namespace {
+
+constexpr int kTextDepth = 8;  // the object, its endpoints, and room for members to come
+
+Result<std::string> deflate_text(const std::string& text) {
+  uLongf size = compressBound(text.size());
+  std::string bytes(size, '\0');
+  const int rc = compress2(reinterpret_cast<Bytef*>(bytes.data()), &size, reinterpret_cast<const Bytef*>(text.data()),
+                           text.size(), Z_DEFAULT_COMPRESSION);
+  if (rc != Z_OK) return Error{Code::invalid, "zlib: compress failed with " + std::to_string(rc)};
+  bytes.resize(size);
+  return bytes;
+}
+
+Result<std::string> inflate_text(std::string_view bytes) {
+  z_stream stream{};
+  if (inflateInit(&stream) != Z_OK) return Error{Code::malformed, "zlib: cannot start"};
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));  // zlib's API; it only reads
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  std::string text;
+  char chunk[16 * 1024];
+  int rc = Z_OK;
+  while (rc == Z_OK && text.size() <= kMetadataTextBytes) {
+    stream.next_out = reinterpret_cast<Bytef*>(chunk);
+    stream.avail_out = sizeof(chunk);
+    rc = inflate(&stream, Z_NO_FLUSH);
+    text.append(chunk, sizeof(chunk) - stream.avail_out);
+  }
+  const bool has_rest = stream.avail_in != 0;
+  inflateEnd(&stream);
+  if (text.size() > kMetadataTextBytes) {
+    return Error{Code::too_large, "metadata inflate to more than " + std::to_string(kMetadataTextBytes) + " bytes"};
+  }
+  if (rc != Z_STREAM_END || has_rest) return Error{Code::malformed, "metadata are not one whole zlib stream"};
+  return text;
+}
+
+Result<ServiceMetadata> from_json(const json& object) {
+  ServiceMetadata metadata;
+  try {
+    object.at("service").get_to(metadata.service);
+    metadata.service_version = object.value("serviceVersion", "");
+    metadata.mount = object.value("mount", "");
+    metadata.refuse_unlisted = object.value("refuseUnlisted", false);
+    metadata.rewrite_location = object.value("rewriteLocation", true);
+    metadata.catch_all = object.value("catchAll", false);
+    metadata.document = object.value("document", "");
+    if (metadata.service.empty()) return Error{Code::malformed, "service: empty"};
+    if (metadata.document.size() > kDocumentBytes) return Error{Code::too_large, "document: too large"};
+    const auto endpoints = object.find("endpoints");
+    if (endpoints == object.end()) return metadata;
+    if (!endpoints->is_array()) return Error{Code::malformed, "endpoints: not an array"};
+    if (endpoints->size() > kEndpoints) return Error{Code::too_large, "endpoints: too many"};
+    for (const json& entry : *endpoints) {
+      Endpoint endpoint;
+      entry.at("method").get_to(endpoint.method);
+      entry.at("path").get_to(endpoint.path);
+      endpoint.hidden = entry.value("hidden", false);
+      if (entry.contains("repeatable")) endpoint.repeatable = entry.at("repeatable").get<bool>();
+      if (entry.contains("timeoutMs")) {
+        endpoint.timeout = std::chrono::milliseconds(entry.at("timeoutMs").get<std::int32_t>());
+        if (endpoint.timeout->count() < 1 || *endpoint.timeout > kLongestTimeout) {
+          return Error{Code::malformed, "endpoints: timeoutMs out of range"};
+        }
+      }
+      if (endpoint.method.empty() || endpoint.path.empty() || endpoint.path.front() != '/') {
+        return Error{Code::malformed, "endpoints: \"" + endpoint.method + " " + endpoint.path + "\" is none"};
+      }
+      metadata.endpoints.push_back(std::move(endpoint));
+    }
+  } catch (const json::exception& e) {
+    return Error{Code::malformed, std::string("metadata: ") + e.what()};
+  }
+  return metadata;
+}
+
+}  // namespace
+
+std::string sha256_hex(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  // Fails only without memory, which ends the process anyway.
+  CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) == 1);
+  std::string hex;
+  for (unsigned i = 0; i < size; ++i) {
+    hex += "0123456789abcdef"[digest[i] >> 4];
+    hex += "0123456789abcdef"[digest[i] & 15];
+  }
+  return hex;
+}
+
+Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
+  std::vector<const Endpoint*> sorted;
+  for (const Endpoint& endpoint : metadata.endpoints) sorted.push_back(&endpoint);
+  std::sort(sorted.begin(), sorted.end(), [](const Endpoint* a, const Endpoint* b) {
+    return std::tie(a->path, a->method) < std::tie(b->path, b->method);
+  });
+  json endpoints = json::array();
+  for (const Endpoint* endpoint : sorted) {
+    json entry = {{"method", endpoint->method}, {"path", endpoint->path}};
+    if (endpoint->repeatable) entry["repeatable"] = *endpoint->repeatable;
+    if (endpoint->timeout) entry["timeoutMs"] = endpoint->timeout->count();
+    if (endpoint->hidden) entry["hidden"] = true;
+    endpoints.push_back(std::move(entry));
+  }
+  const json object = {{"service", metadata.service},
+                       {"serviceVersion", metadata.service_version},
+                       {"mount", metadata.mount},
+                       {"refuseUnlisted", metadata.refuse_unlisted},
+                       {"rewriteLocation", metadata.rewrite_location},
+                       {"catchAll", metadata.catch_all},
+                       {"document", metadata.document},
+                       {"endpoints", std::move(endpoints)}};
+  std::string text;
+  try {
+    text = object.dump();
+  } catch (const json::exception& e) {
+    return Error{Code::invalid, std::string("metadata: ") + e.what()};
+  }
+  if (text.size() > kMetadataTextBytes) return Error{Code::too_large, "metadata: too large"};
+  auto bytes = deflate_text(text);
+  if (!bytes) return bytes.error();
+  if (bytes->size() > base::limits::kMetadataBytes) {
+    return Error{Code::too_large, "metadata have " + std::to_string(bytes->size()) + " bytes compressed, at most " +
+                                      std::to_string(base::limits::kMetadataBytes) + " may be stored"};
+  }
+  return EncodedMetadata{*std::move(bytes), sha256_hex(text)};
+}
+
+Result<ServiceMetadata> decode_metadata(std::string_view bytes, std::string_view expected_hash) {
+  if (bytes.size() > base::limits::kMetadataBytes) return Error{Code::too_large, "metadata: too large"};
+  const auto text = inflate_text(bytes);
+  if (!text) return text.error();
+  if (!expected_hash.empty() && sha256_hex(*text) != expected_hash) {
+    return Error{Code::malformed, "metadata do not have the hash they are stored under"};
+  }
+  if (auto shallow = check_depth(*text, kTextDepth); !shallow) return shallow.error();
+  const json object = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return Error{Code::malformed, "metadata are not a JSON object"};
+  return from_json(object);
+}
+
+}  // namespace outrigger::openapi
