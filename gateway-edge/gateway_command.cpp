@@ -1,0 +1,27 @@
+#include "gateway-edge/gateway_command.h"
+
+#include "sidecar/sidecar_config.h"
+
+namespace outrigger::gateway {
+
+std::variant<GatewayConfig, app::ExitNow> load_gateway(int argc, const char* const* argv,
+                                                       const app::Environment& environment,
+                                                       std::istream& standard_input) {
+  static const app::Program program{"outrigger-gateway",
+                                    "Takes HTTP requests and hands them to services over Valkey.",
+                                    "Gateway",
+                                    {{"--listen", "ADDR", "Gateway:Listen"},
+                                     {"--valkey", "URL", "Gateway:Transports:Messaging:ConnectionString"},
+                                     {"--workers", "N", "Gateway:Workers"}}};
+  GatewayConfig config;
+  sidecar::SidecarConfig ignored;
+  app::ConfigTable table;
+  declare_gateway(table, config);
+  sidecar::declare_sidecar(table, ignored);
+  table.ignore_values_below("Sidecar");
+  const auto finish = [&config](app::ConfigReading& reading) { finish_gateway(reading, config); };
+  if (auto exit = app::configure(program, table, finish, argc, argv, environment, standard_input)) return *exit;
+  return config;
+}
+
+}  // namespace outrigger::gateway

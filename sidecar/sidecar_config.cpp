@@ -1,0 +1,107 @@
+#include "sidecar/sidecar_config.h"
+
+#include "bridge/app/name_rules.h"
+#include "bridge/base/header_list.h"
+
+namespace outrigger::sidecar {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+Result<base::HostPort> parse_upstream(std::string_view url) {
+  const auto invalid = [](std::string why) { return Error{Code::invalid, std::move(why)}; };
+  constexpr std::string_view kScheme = "http://";
+  if (!base::equals_ignoring_case(url.substr(0, kScheme.size()), kScheme)) {
+    return invalid("must be http://host[:port] (the service is beside the sidecar, without TLS)");
+  }
+  url.remove_prefix(kScheme.size());
+  if (!url.empty() && url.back() == '/') url.remove_suffix(1);
+  if (url.find('@') != std::string_view::npos) return invalid("must not contain user or password");
+  if (url.find_first_of("/?#") != std::string_view::npos) {
+    return invalid("must be http://host[:port] without a path; where the service appears outside is Mount");
+  }
+  auto upstream = base::parse_host_port(url, std::uint16_t{80});
+  if (!upstream) return upstream.error();
+  if (upstream->host.empty()) return invalid("the host is missing");
+  if (upstream->port == 0) return invalid("the port must be a number from 1 to 65535");
+  return upstream;
+}
+
+Result<void> check_upstream(const std::string& text) {
+  if (auto upstream = parse_upstream(text); !upstream) return upstream.error();
+  return {};
+}
+
+// A path as it stands in a request target, without query; empty is allowed.
+Result<void> check_path(const std::string& text) {
+  const auto invalid = [&](const std::string& why) { return Error{Code::invalid, "'" + text + "' " + why}; };
+  if (text.empty()) return {};
+  if (text.front() != '/') return invalid("must begin with '/'");
+  for (const char c : text) {
+    if (c <= ' ' || c > '~' || c == '#') return invalid("has a character that must be percent-encoded in a path");
+  }
+  return {};
+}
+
+Result<void> check_mount(const std::string& text) {
+  if (auto checked = check_path(text); !checked) return checked;
+  // A mount is compared segment by segment with normalised paths, so it must be one itself.
+  const std::string path = text + "/";
+  for (const char* part : {"//", "/./", "/../", "?", "%"}) {
+    const bool is_root = text == "/" && std::string_view(part) == "//";
+    if (!text.empty() && !is_root && (text.back() == '/' ? text : path).find(part) != std::string::npos) {
+      return Error{Code::invalid, "'" + text + "' must be a plain path such as /billing, without '" + part + "'"};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
+  SidecarConfig::Service& service = config.service;
+  table.add_text("Sidecar:Service:Name", service.name, "Name of the service, the same in every instance. Required.",
+                 app::check_service_name);
+  table.add_text("Sidecar:Service:Version", service.version, "Version of the service.", app::check_version);
+  table.add_text("Sidecar:Service:Region", service.region, "Region of this instance.", app::check_region);
+  table.add_text("Sidecar:Service:Upstream", service.upstream_url, "The service: http://host[:port]. Required.",
+                 check_upstream);
+  table.add_text("Sidecar:Service:Mount", service.mount, "Path below which the service appears outside.", check_mount)
+      .fallback = "/{name}";
+  table.add_text("Sidecar:Service:HealthPath", service.health_path,
+                 "Path to GET, healthy below 500; empty: a TCP connect is enough.", check_path);
+  table.add_text("Sidecar:Service:OpenApiPath", service.openapi_path,
+                 "Path of the OpenAPI document; empty: the usual ones are tried.", check_path);
+  table.add_choice<UnlistedPaths>(
+      "Sidecar:Service:UnlistedPaths", service.unlisted_paths,
+      {{"forward", UnlistedPaths::forward}, {"refuse", UnlistedPaths::refuse}},
+      "What the OpenAPI document does not list: passed to the service, or answered 404/405 at the edge.");
+  table.add_boolean("Sidecar:Service:RewriteLocation", service.rewrite_location,
+                    "Puts the mount back into Location, Content-Location and cookie paths of answers.");
+  table.add_integer("Sidecar:MaxInFlight", config.max_in_flight, 1, 10000, "Most requests at the service at once.");
+  app::declare_messaging(table, "Sidecar:Messaging", config.messaging);
+  table.add_address("Sidecar:Egress:Listen", config.egress_listen,
+                    "Listener through which the service calls others; usually 127.0.0.1:5180. Off by default.");
+  app::declare_process(table, "Sidecar:Process", config.process);
+}
+
+void finish_sidecar(app::ConfigReading& reading, SidecarConfig& config) {
+  SidecarConfig::Service& service = config.service;
+  const auto require = [&reading](const char* path, const char* flag) {
+    // Given but wrong is reported already.
+    if (reading.level_of(path) == app::ConfigLevel::fallback) {
+      reading.fail(path, std::string("is required: set it in the file or the environment, or use ") + flag);
+    }
+  };
+  require("Sidecar:Service:Name", "--service");
+  require("Sidecar:Service:Upstream", "--upstream");
+  if (auto upstream = parse_upstream(service.upstream_url)) service.upstream = std::move(*upstream);
+  if (service.mount.empty()) service.mount = "/" + service.name;
+  if (service.mount.size() > 1 && service.mount.back() == '/') service.mount.pop_back();
+  app::finish_messaging(reading, "Sidecar:Messaging", config.messaging);
+  app::finish_process(reading, "Sidecar:Process", service.name, config.process);
+}
+
+}  // namespace outrigger::sidecar

@@ -1,0 +1,42 @@
+// Configuration of the sidecar: the keys below Sidecar. Filled once at start, immutable afterwards.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "bridge/app/config_reader.h"
+#include "bridge/app/listen_address.h"
+#include "bridge/app/messaging_config.h"
+#include "bridge/app/process_config.h"
+#include "bridge/base/host_port.h"
+
+namespace outrigger::sidecar {
+
+enum class UnlistedPaths : std::uint8_t { forward, refuse };
+
+struct SidecarConfig {
+  struct Service {
+    std::string name;
+    std::string version = "1.0.0";
+    std::string region;
+    std::string upstream_url;
+    base::HostPort upstream;    // upstream_url, read
+    std::string mount;          // "/billing", no slash at its end, or "/"; left empty: "/{name}"
+    std::string health_path;    // empty: a TCP connect is enough
+    std::string openapi_path;   // empty: the usual paths are tried
+    UnlistedPaths unlisted_paths = UnlistedPaths::forward;
+    bool rewrite_location = true;
+  } service;
+  int max_in_flight = 64;
+  app::MessagingConfig messaging;
+  std::optional<app::ListenAddress> egress_listen;  // none: off
+  app::ProcessConfig process;
+};
+
+// Declares every key below Sidecar. `config` must outlive the table.
+void declare_sidecar(app::ConfigTable& table, SidecarConfig& config);
+// After reading: what is required or concerns several keys, and derived values.
+void finish_sidecar(app::ConfigReading& reading, SidecarConfig& config);
+
+}  // namespace outrigger::sidecar
