@@ -124,7 +124,7 @@ base::Result<QueueNames> QueueNames::make(NameConfig config) {
   const std::array<Kind, 10> kinds{{{"ControlQueueName", c.control, {}},
                                     {"RequestQueueTemplate", c.request_queue_template, {"service"}},
                                     {"ResponseQueueName", names.reply_template_, {"worker"}},
-                                    {"InboxTemplate", c.inbox_template, {"service", "instance"}},
+                                    {"InboxQueueTemplate", c.inbox_template, {"service", "instance"}},
                                     {"EndpointsKeyTemplate", c.endpoints_template, {"service", "hash"}},
                                     {"AliveChannelTemplate", c.alive_template, {"service", "instance"}},
                                     {"CancelChannelTemplate", c.cancel_template, {"service"}},

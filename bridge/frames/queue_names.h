@@ -48,6 +48,8 @@ class QueueNames {
   // before the first one; anything but printable ASCII; two kinds of names where one's fixed text begins another's.
   static base::Result<QueueNames> make(NameConfig config);
 
+  // What it was made from, defaults filled in.
+  const NameConfig& config() const { return config_; }
   const std::string& control() const { return config_.control; }
   const std::string& consumer_group() const { return config_.consumer_group; }
   int database() const { return config_.database; }
