@@ -19,7 +19,9 @@ constexpr std::uint16_t kDefaultPort = 6379;
 constexpr int kHighestDatabase = 65535;
 constexpr std::size_t kUnixPathBytes = 107;  // sun_path, less its final NUL
 
-Error invalid(std::string detail) { return Error{Code::invalid, std::move(detail)}; }
+Error invalid(std::string detail) {
+  return Error{Code::invalid, std::move(detail)};
+}
 
 std::optional<int> hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -93,8 +93,9 @@ TEST(ValkeyUrl, errors_say_what_is_wrong) {
 }
 
 TEST(ValkeyUrl, passwords_never_reach_messages) {
-  for (const char* text : {"valkey://ann:sec/ret@h:1", "valkey://ann:x@y?secret@h:1", "valkey://ann:secret%4@h", "valkey://ann:secret%zz@h",
-                           "valkey://ann:secret@h:x", "h,password=secret,bad=1", "ann:secret@h"}) {
+  for (const char* text :
+       {"valkey://ann:sec/ret@h:1", "valkey://ann:x@y?secret@h:1", "valkey://ann:secret%4@h",
+        "valkey://ann:secret%zz@h", "valkey://ann:secret@h:x", "h,password=secret,bad=1", "ann:secret@h"}) {
     EXPECT_EQ(error_of(text).find("sec"), std::string::npos) << text;
   }
 }
