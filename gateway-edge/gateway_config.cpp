@@ -23,7 +23,8 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
                     "Accepts scopes from a request header.");
   table.add_boolean("Gateway:Auth:EnableTenantOverride", config.auth.enable_tenant_override,
                     "Lets a request choose another tenant that its token allows.");
-  table.add_size("Gateway:Limits:BodyBytes", config.limits.body_bytes, 0, 1024 * kMiB, "Largest request body; above: 413.");
+  table.add_size("Gateway:Limits:BodyBytes", config.limits.body_bytes, 0, 1024 * kMiB,
+                 "Largest request body; above: 413.");
   // Header fields travel in a frame's head, which has this bound itself.
   table.add_size("Gateway:Limits:HeaderBytes", config.limits.header_bytes, kKiB, base::limits::kFrameHeadBytes,
                  "Largest sum of names and values of a request's header fields; above: 431.");

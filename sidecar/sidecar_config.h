@@ -21,10 +21,10 @@ struct SidecarConfig {
     std::string version = "1.0.0";
     std::string region;
     std::string upstream_url;
-    base::HostPort upstream;    // upstream_url, read
-    std::string mount;          // "/billing", no slash at its end, or "/"; left empty: "/{name}"
-    std::string health_path;    // empty: a TCP connect is enough
-    std::string openapi_path;   // empty: the usual paths are tried
+    base::HostPort upstream;   // upstream_url, read
+    std::string mount;         // "/billing", no slash at its end, or "/"; left empty: "/{name}"
+    std::string health_path;   // empty: a TCP connect is enough
+    std::string openapi_path;  // empty: the usual paths are tried
     UnlistedPaths unlisted_paths = UnlistedPaths::forward;
     bool rewrite_location = true;
   } service;

@@ -62,7 +62,7 @@ std::optional<ExitNow> parse(const Program& program, const ConfigTable& table, i
     CHECK(key != nullptr);
     values[i] = {flags[i].name, flags[i].path, {}};
     CLI::Option* option = cli.add_option(flags[i].name, values[i].values, describe(*key))
-                              ->type_name(flags[i].value_name + (key->is_list ? " ..." : ""))
+                              ->type_name(flags[i].value_name)
                               ->allow_extra_args(false);
     if (!key->is_list) option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
     options.push_back(option);
@@ -141,6 +141,8 @@ Environment process_environment() {
   return variables;
 }
 
-std::string_view version() { return OUTRIGGER_VERSION; }
+std::string_view version() {
+  return OUTRIGGER_VERSION;
+}
 
 }  // namespace outrigger::app

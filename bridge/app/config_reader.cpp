@@ -108,7 +108,7 @@ std::string suggestion(const Name& root, const Name& section, std::string_view u
   constexpr std::size_t kLongestName = 64;  // the comparison is quadratic
   const std::string wanted = lower(unknown.substr(0, kLongestName));
   const Name* nearest = nullptr;
-  std::size_t least = std::max<std::size_t>(1, wanted.size() / 3) + 1;
+  std::size_t least = std::min(wanted.size(), std::max<std::size_t>(2, wanted.size() / 3) + 1);
   for (const auto& [name, child] : section.children) {
     const std::size_t changes = distance(wanted, name);
     if (changes >= least) continue;
@@ -296,7 +296,7 @@ class ConfigReader {
       return;
     }
     // Values of an alias stand where the anchor does: that is the place to change.
-    give(name, std::move(items), at(node.Mark().is_null() ? mark : node.Mark()));
+    give(name, std::move(items), at(node.IsNull() ? mark : node.Mark()));
   }
 
   void read_environment() {
@@ -416,7 +416,7 @@ ConfigReading read_config(const ConfigTable& table, const ConfigSources& sources
 }
 
 std::string print_config(const ConfigTable& table) {
-  YAML::Node root;
+  YAML::Node root(YAML::NodeType::Map);
   for (const ConfigKey& key : table.keys()) {
     if (table.is_ignored(key)) continue;
     const std::vector<std::string> parts = split(key.path, ":");

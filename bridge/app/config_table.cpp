@@ -80,7 +80,8 @@ ConfigKey& ConfigTable::add_boolean(std::string path, bool& target, std::string 
     target = *value;
     return {};
   };
-  return add(std::move(path), ValueKind::boolean, std::move(help), set, [&target] { return target ? "true" : "false"; });
+  return add(std::move(path), ValueKind::boolean, std::move(help), set,
+             [&target] { return target ? "true" : "false"; });
 }
 
 ConfigKey& ConfigTable::add_ranged(std::string path, ValueKind kind, std::int64_t minimum, std::int64_t maximum,

@@ -53,8 +53,10 @@ class ConfigTable {
   ConfigKey& add_duration(std::string path, std::chrono::milliseconds& target, std::chrono::milliseconds minimum,
                           std::chrono::milliseconds maximum, std::string help);
   // A duration that is written as a plain number of seconds.
-  ConfigKey& add_seconds(std::string path, std::chrono::milliseconds& target, int minimum, int maximum, std::string help);
-  ConfigKey& add_size(std::string path, std::size_t& target, std::size_t minimum, std::size_t maximum, std::string help);
+  ConfigKey& add_seconds(std::string path, std::chrono::milliseconds& target, int minimum, int maximum,
+                         std::string help);
+  ConfigKey& add_size(std::string path, std::size_t& target, std::size_t minimum, std::size_t maximum,
+                      std::string help);
   // "off" or an empty text: none.
   ConfigKey& add_address(std::string path, std::optional<ListenAddress>& target, std::string help);
   // At least one.

@@ -21,10 +21,17 @@ struct Unit {
 };
 // Descending, so that printing finds the largest unit first.
 constexpr std::array<Unit, 5> kTimeUnits{{{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}}};
-constexpr std::array<Unit, 7> kSizeUnits{
-    {{"GiB", 1 << 30}, {"GB", 1'000'000'000}, {"MiB", 1 << 20}, {"MB", 1'000'000}, {"KiB", 1 << 10}, {"KB", 1'000}, {"B", 1}}};
+constexpr std::array<Unit, 7> kSizeUnits{{{"GiB", 1 << 30},
+                                          {"GB", 1'000'000'000},
+                                          {"MiB", 1 << 20},
+                                          {"MB", 1'000'000},
+                                          {"KiB", 1 << 10},
+                                          {"KB", 1'000},
+                                          {"B", 1}}};
 
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string quoted(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
 struct NumberAndUnit {
   std::int64_t number;
@@ -80,7 +87,8 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   const auto parts = split(text);
   const auto value = parts ? multiplied(*parts, kTimeUnits) : std::nullopt;
   if (value) return std::chrono::milliseconds(*value);
-  if (parts && parts->unit.empty()) return Error{Code::invalid, quoted(text) + " has no unit: write 250ms, 30s, 5m or 1h"};
+  if (parts && parts->unit.empty())
+    return Error{Code::invalid, quoted(text) + " has no unit: write 250ms, 30s, 5m or 1h"};
   return Error{Code::invalid, quoted(text) + " is not a duration: write 250ms, 30s, 5m or 1h"};
 }
 
@@ -92,8 +100,12 @@ Result<std::int64_t> parse_size(std::string_view text) {
   return Error{Code::invalid, quoted(text) + " is not a size: write 8MiB, 64KiB, 1MB or a number of bytes"};
 }
 
-std::string print_duration(std::chrono::milliseconds duration) { return print(duration.count(), kTimeUnits); }
+std::string print_duration(std::chrono::milliseconds duration) {
+  return print(duration.count(), kTimeUnits);
+}
 
-std::string print_size(std::int64_t bytes) { return print(bytes, kSizeUnits); }
+std::string print_size(std::int64_t bytes) {
+  return print(bytes, kSizeUnits);
+}
 
 }  // namespace outrigger::app

@@ -10,7 +10,7 @@
 namespace outrigger::app {
 
 struct ListenAddress {
-  std::string host;  // IPv6 without brackets; empty if unix_path is set
+  std::string host;        // IPv6 without brackets; empty if unix_path is set
   std::uint16_t port = 0;  // 0: the system chooses
   std::string unix_path;
 

@@ -1,8 +1,7 @@
 #include "bridge/app/messaging_config.h"
 
-#include <algorithm>
-#include <map>
-#include <vector>
+#include <array>
+#include <string_view>
 
 namespace outrigger::app {
 namespace {
@@ -12,31 +11,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-constexpr std::size_t kLongestName = 200;
-
-// A key's name at Valkey with exactly the placeholders `wanted` in it; empty stands for the default.
-TextCheck template_of(std::vector<std::string> wanted) {
-  return [wanted](const std::string& text) -> Result<void> {
-    if (text.empty()) return {};
-    const auto invalid = [&](const std::string& why) { return Error{Code::invalid, "'" + text + "' " + why}; };
-    if (text.size() > kLongestName) return invalid("is longer than " + std::to_string(kLongestName) + " bytes");
-    std::string rest = text;
-    for (const std::string& name : wanted) {
-      const std::string placeholder = "{" + name + "}";
-      const std::size_t at = rest.find(placeholder);
-      if (at == std::string::npos) return invalid("must contain " + placeholder);
-      rest.erase(at, placeholder.size());
-    }
-    if (rest.find_first_of("{}") != std::string::npos) {
-      return invalid("has braces that are no placeholder of this name (or one twice); for hash tags set ClusterHashTags");
-    }
-    const auto is_printable = [](char c) { return c > ' ' && c <= '~'; };
-    if (!std::all_of(rest.begin(), rest.end(), is_printable)) return invalid("has a space or a control character");
-    return {};
-  };
-}
-
-Result<void> check_plain_name(const std::string& text) {
+Result<void> check_prefix(const std::string& text) {
   constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
   if (!text.empty() && text.size() <= 64 && text.find_first_not_of(kAllowed) == std::string::npos) return {};
   return Error{Code::invalid, "'" + text + "' must be 1 to 64 of letters, digits, '.', '_', ':', '-'"};
@@ -48,48 +23,37 @@ std::string redact_connection_string(const std::string& text) {
   return address->user.empty() && address->password.empty() ? text : address->to_string_redacted();
 }
 
-// The name keys with what their defaults add to the prefix.
 struct NameKey {
   const char* key;
-  std::string MessagingConfig::*member;
-  const char* after_prefix;
-  std::vector<std::string> placeholders;
+  std::string frames::NameConfig::*member;
   const char* help;
 };
-const std::vector<NameKey>& name_keys() {
-  using M = MessagingConfig;
-  static const std::vector<NameKey> keys{
-      {"RequestQueueTemplate", &M::request_queue_template, ":requests:{service}", {"service"},
-       "Work stream of a service; `:{version}` and `@{region}` are appended to what it expands to."},
-      {"ResponseQueueName", &M::response_queue_name, ":responses", {},
-       "Prefix of the streams that answers come back on; gateway, worker and epoch are appended."},
-      {"ControlQueueName", &M::control_queue_name, ":control", {}, "Stream of HELLO, HEARTBEAT and their kin."},
-      {"InboxQueueTemplate", &M::inbox_queue_template, ":inbox:{service}:{instance}", {"service", "instance"},
-       "Stream of what is meant for one sidecar."},
-      {"EndpointsKeyTemplate", &M::endpoints_key_template, ":endpoints:{service}:{hash}", {"service", "hash"},
-       "Key of a service's endpoints and OpenAPI document."},
-      {"DeadQueueTemplate", &M::dead_queue_template, ":dead:{service}", {"service"}, "Stream of dead letters."},
-      {"AliveChannelTemplate", &M::alive_channel_template, ":alive:{service}:{instance}", {"service", "instance"},
-       "Channel that shows whether a sidecar's connection lives."},
-      {"CancelChannelTemplate", &M::cancel_channel_template, ":cancel:{service}", {"service"}, "Channel of CANCEL."},
-      {"CancelledSetTemplate", &M::cancelled_set_template, ":cancelled:{service}", {"service"},
-       "Set of cancelled request ids, by expiry."},
-      {"NotifyChannelTemplate", &M::notify_channel_template, ":notify:{queue}", {"queue"},
-       "Channel that wakes consumers in wake mode notify."}};
-  return keys;
-}
+using Names = frames::NameConfig;
+constexpr std::array<NameKey, 10> kNameKeys{
+    {{"RequestQueueTemplate", &Names::request_queue_template,
+      "Work stream of a service; `:{version}` and `@{region}` are appended to what it expands to."},
+     {"ResponseQueueName", &Names::response_prefix,
+      "Prefix of the streams that answers come back on; gateway, worker and epoch are appended."},
+     {"ControlQueueName", &Names::control, "Stream of HELLO, HEARTBEAT and their kin."},
+     {"InboxQueueTemplate", &Names::inbox_template, "Stream of what is meant for one sidecar."},
+     {"EndpointsKeyTemplate", &Names::endpoints_template, "Key of a service's endpoints and OpenAPI document."},
+     {"DeadQueueTemplate", &Names::dead_template, "Stream of dead letters."},
+     {"AliveChannelTemplate", &Names::alive_template, "Channel that shows whether a sidecar's connection lives."},
+     {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL."},
+     {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled request ids, by expiry."},
+     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes consumers in wake mode notify."}}};
 
 void check_database(ConfigReading& reading, const std::string& section, MessagingConfig& config) {
   const std::string key = section + ":Database";
   const ConfigLevel of_key = reading.level_of(key);
   const ConfigLevel of_text = reading.level_of(section + ":ConnectionString");
-  if (config.valkey.has_database && of_key == of_text && config.valkey.database != config.database) {
-    reading.fail(key, std::to_string(config.database) + ", but the ConnectionString beside it says database " +
+  if (config.valkey.has_database && of_key == of_text && config.valkey.database != config.names.database) {
+    reading.fail(key, std::to_string(config.names.database) + ", but the ConnectionString beside it says database " +
                           std::to_string(config.valkey.database) + "; leave one of them out");
   }
   // Whichever was set by the stronger source: `--valkey valkey://h/3` wins over `Database: 0` of the file.
-  if (!config.valkey.has_database || of_key > of_text) config.valkey.database = config.database;
-  config.database = config.valkey.database;
+  if (!config.valkey.has_database || of_key > of_text) config.valkey.database = config.names.database;
+  config.names.database = config.valkey.database;
 }
 
 }  // namespace
@@ -104,12 +68,12 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
                 "host:port,password=...,user=...,ssl=...,defaultDatabase=...")
       .secret(redact_connection_string)
       .alias(at + "valkey:ConnectionString");
-  table.add_integer(at + "Database", config.database, 0, 65535, "Number of the database; that of a URL otherwise.")
+  table
+      .add_integer(at + "Database", config.names.database, 0, 65535, "Number of the database; that of a URL otherwise.")
       .alias(at + "valkey:Database");
   table.add_seconds(at + "valkey:QueueWaitTimeoutSeconds", config.queue_wait_timeout, 1, 60,
                     "How long one blocking read waits at Valkey before it asks again.");
-  table.add_text(at + "ConsumerGroup", config.consumer_group, "The consumer group on every request queue.",
-                 check_plain_name);
+  table.add_text(at + "ConsumerGroup", config.names.consumer_group, "The consumer group on every request queue.");
   table.add_duration(at + "RequestTimeout", config.request_timeout, 1ms, 24h,
                      "How long a client waits before 504; the value of a route wins.");
   table.add_duration(at + "LeaseDuration", config.lease_duration, 100ms, 1h,
@@ -121,7 +85,7 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
   table.add_choice<WakeMode>(at + "WakeMode", config.wake_mode,
                              {{"block", WakeMode::block}, {"notify", WakeMode::notify}},
                              "How consumers wake: blocking reads, or Pub/Sub where those are not allowed.");
-  table.add_boolean(at + "ClusterHashTags", config.cluster_hash_tags,
+  table.add_boolean(at + "ClusterHashTags", config.names.cluster_hash_tags,
                     "Puts service names in braces, so that a cluster keeps a service's keys together.");
   table.add_integer(at + "MaxQueueDepth", config.max_queue_depth, 1, 10'000'000,
                     "Requests waiting at one queue before further ones get 503 queue-full.");
@@ -130,12 +94,11 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
                                "safe: what may not run twice never does; always: at-least-once for everything.");
   table.add_integer(at + "MaxAttempts", config.max_attempts, 1, 100,
                     "Calls of the service that may begin for one request before it becomes a dead letter.");
-  table.add_text(at + "KeyPrefix", config.key_prefix, "First part of each name below that is not set itself.",
-                 check_plain_name);
-  for (const NameKey& name : name_keys()) {
-    ConfigKey& key =
-        table.add_text(at + name.key, config.*name.member, name.help, template_of(name.placeholders));
-    key.fallback = config.key_prefix + name.after_prefix;
+  table.add_text(at + "KeyPrefix", config.names.key_prefix, "First part of each name below that is not set itself.",
+                 check_prefix);
+  const auto defaults = frames::QueueNames::make({});
+  for (const NameKey& name : kNameKeys) {
+    table.add_text(at + name.key, config.names.*name.member, name.help).fallback = defaults->config().*name.member;
   }
 }
 
@@ -154,12 +117,14 @@ void finish_messaging(ConfigReading& reading, const std::string& section, Messag
   } else {
     reading.fail(section + ":ConnectionString", address.error().detail);
   }
-  std::map<std::string, std::string> key_of;
-  for (const NameKey& name : name_keys()) {
-    std::string& text = config.*name.member;
-    if (text.empty()) text = config.key_prefix + name.after_prefix;
-    const auto [first, is_new] = key_of.emplace(text, name.key);
-    if (!is_new) reading.fail(section + ":" + name.key, "'" + text + "' is the name of " + first->second + ", too");
+  auto names = frames::QueueNames::make(config.names);
+  if (names) {
+    config.names = names->config();
+  } else {
+    // Its messages begin with the key's name.
+    const std::string& detail = names.error().detail;
+    const std::size_t space = detail.find(' ');
+    reading.fail(section + ":" + detail.substr(0, space), detail.substr(space + 1));
   }
 }
 

@@ -10,19 +10,20 @@ void declare_process(ConfigTable& table, const std::string& section, ProcessConf
   const std::string at = section + ":";
   table.add_address(at + "Health", config.health, "Listener for health and metrics, read-only; off: none.");
   table.add_address(at + "Admin", config.admin, "Listener for operators; off: none. A TCP address needs AdminToken.");
-  table.add_text(at + "AdminToken", config.admin_token, "What operators must present at a TCP admin listener.").secret();
-  table.add_duration(at + "DrainTime", config.drain_time, 0ms, 1h, "How long the first SIGTERM waits for what is running.");
-  table.add_choice<LogLevel>(at + "LogLevel", config.log_level,
-                             {{"debug", LogLevel::debug},
-                              {"info", LogLevel::info},
-                              {"warn", LogLevel::warn},
-                              {"error", LogLevel::error}},
-                             "Least severe level that is written.");
+  table.add_text(at + "AdminToken", config.admin_token, "What operators must present at a TCP admin listener.")
+      .secret();
+  table.add_duration(at + "DrainTime", config.drain_time, 0ms, 1h,
+                     "How long the first SIGTERM waits for what is running.");
+  table.add_choice<LogLevel>(
+      at + "LogLevel", config.log_level,
+      {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}},
+      "Least severe level that is written.");
   table.add_choice<LogFormat>(at + "LogFormat", config.log_format,
                               {{"json", LogFormat::json}, {"text", LogFormat::text}}, "How log lines are written.");
 }
 
-void finish_process(ConfigReading& reading, const std::string& section, const std::string& name, ProcessConfig& config) {
+void finish_process(ConfigReading& reading, const std::string& section, const std::string& name,
+                    ProcessConfig& config) {
   config.admin_is_default = reading.level_of(section + ":Admin") == ConfigLevel::fallback;
   if (!config.admin) return;
   constexpr std::string_view kPlaceholder = "{name}";
@@ -30,8 +31,8 @@ void finish_process(ConfigReading& reading, const std::string& section, const st
   const std::size_t at = path.find(kPlaceholder);
   if (at != std::string::npos) path.replace(at, kPlaceholder.size(), name);
   if (!config.admin->is_unix() && config.admin_token.empty()) {
-    reading.fail(section + ":Admin", "the TCP address '" + to_string(*config.admin) + "' needs a token: set " + section +
-                                         ":AdminTokenFile, or use unix:PATH");
+    reading.fail(section + ":Admin", "the TCP address '" + to_string(*config.admin) + "' needs a token: set " +
+                                         section + ":AdminTokenFile, or use unix:PATH");
   }
 }
 
