@@ -1,0 +1,409 @@
+#include <fstream>
+#include <sstream>
+
+#include "gateway-edge/gateway_command.h"
+#include "sidecar/sidecar_command.h"
+
+// Both programs from arguments, environment and file to their structures.
+namespace outrigger {
+namespace {
+
+using namespace std::chrono_literals;
+using app::Environment;
+using app::ExitNow;
+using gateway::GatewayConfig;
+using sidecar::SidecarConfig;
+using testing::HasSubstr;
+
+// The gateway's file of the system whose names we keep.
+constexpr const char* kOriginalFile = R"yaml(
+Gateway:
+  Transports:
+    Messaging:
+      Enabled: true
+      ConnectionString: "valkey:6379"
+      Database: 0
+      RequestQueueTemplate: "router:requests:{service}"
+      ResponseQueueName: "router:responses"
+      ConsumerGroup: "router-gateway"
+      RequestTimeout: "30s"
+      LeaseDuration: "5m"
+      BatchSize: 10
+      HeartbeatInterval: "10s"
+)yaml";
+
+// One file for both programs.
+constexpr const char* kSharedFile = R"yaml(
+Gateway:
+  Listen: ["0.0.0.0:8080"]
+  Workers: 0                      # 0 = one per core
+  Node: { Name: "", Region: "" }
+  Transports:
+    Messaging: &messaging         # the block of MISSION.md; the same block serves the sidecar
+      Enabled: true               # false with nothing else to serve: an error that says so
+      Transport: valkey           # any other value is an error that lists the allowed ones
+      ConnectionString: "valkey:6379"
+      Database: 0
+      valkey: {}                  # nested ConnectionString, Database, QueueWaitTimeoutSeconds of the original are accepted, too
+      RequestQueueTemplate: "router:requests:{service}"   # `:{version}` and `@{region}` are appended to what it expands to
+      ResponseQueueName: "router:responses"               # prefix of the reply streams
+      ConsumerGroup: "router-gateway"                     # the group on every request queue, announced in HELLO
+      RequestTimeout: "30s"       # a route's own value wins
+      LeaseDuration: "15s"        # documented example 5m is honoured
+      BatchSize: 0                # caps COUNT; 0 = free slots
+      HeartbeatInterval: "10s"    # announced in frames; thresholds follow the announced one
+      KeyPrefix: "router"         # each name of PROTOCOL.md is also a key of its own: ControlQueueName, DeadQueueTemplate, ...
+      WakeMode: block             # or notify
+      ClusterHashTags: false
+      MaxQueueDepth: 10000
+      Redelivery: safe            # or always (plain at-least-once)
+      MaxAttempts: 3
+  Auth: { AllowAnonymous: true, EnableLegacyHeaders: true, AllowScopeHeader: false, EnableTenantOverride: false }
+  Limits: { BodyBytes: 8MiB, HeaderBytes: 64KiB, HeaderCount: 200, TargetBytes: 16KiB }
+Sidecar:
+  Service: { Name: billing, Version: "1.0.0", Region: "", Upstream: "http://127.0.0.1:8080", Mount: "/billing",
+             HealthPath: "", OpenApiPath: "", UnlistedPaths: forward, RewriteLocation: true }
+  MaxInFlight: 64
+  Messaging: *messaging
+  Egress: { Listen: "" }
+)yaml";
+
+using Arguments = std::vector<const char*>;
+
+std::variant<GatewayConfig, ExitNow> gateway_from(Arguments arguments, const std::string& file = "",
+                                                  const Environment& environment = {}) {
+  arguments.insert(arguments.begin(), {"outrigger-gateway", "-c", "-"});
+  std::istringstream input(file);
+  return gateway::load_gateway(static_cast<int>(arguments.size()), arguments.data(), environment, input);
+}
+
+std::variant<SidecarConfig, ExitNow> sidecar_from(Arguments arguments, const std::string& file = "",
+                                                  const Environment& environment = {}) {
+  arguments.insert(arguments.begin(), {"outrigger-sidecar", "-c", "-"});
+  std::istringstream input(file);
+  return sidecar::load_sidecar(static_cast<int>(arguments.size()), arguments.data(), environment, input);
+}
+
+template <class Config>
+Config config_in(const std::variant<Config, ExitNow>& loaded) {
+  const ExitNow* exit = std::get_if<ExitNow>(&loaded);
+  EXPECT_EQ(exit, nullptr) << exit->err;
+  return exit == nullptr ? std::get<Config>(loaded) : Config{};
+}
+
+template <class Config>
+ExitNow exit_in(const std::variant<Config, ExitNow>& loaded) {
+  const ExitNow* exit = std::get_if<ExitNow>(&loaded);
+  EXPECT_NE(exit, nullptr);
+  return exit == nullptr ? ExitNow{} : *exit;
+}
+
+// Service and upstream, without which no sidecar starts.
+const Arguments kBilling{"--service", "billing", "--upstream", "http://127.0.0.1:3000"};
+
+Arguments billing_and(const Arguments& more) {
+  Arguments all = kBilling;
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+std::string messaging_error(const std::string& line) {
+  const ExitNow exit = exit_in(gateway_from({}, "Gateway:\n  Transports:\n    Messaging:\n      " + line + "\n"));
+  EXPECT_EQ(exit.code, 1);
+  return exit.err;
+}
+
+std::string service_error(const std::string& line) {
+  return exit_in(sidecar_from({"--mode", "validate"}, "Sidecar:\n  Service:\n    " + line + "\n")).err;
+}
+
+TEST(GatewayConfig, original_file_is_accepted_as_written) {
+  const GatewayConfig config = config_in(gateway_from({}, kOriginalFile));
+
+  EXPECT_EQ(config.messaging.valkey.host, "valkey");
+  EXPECT_EQ(config.messaging.valkey.port, 6379);
+  EXPECT_EQ(config.messaging.names.request_queue_template, "router:requests:{service}");
+  EXPECT_EQ(config.messaging.names.response_prefix, "router:responses");
+  EXPECT_EQ(config.messaging.names.consumer_group, "router-gateway");
+  EXPECT_EQ(config.messaging.request_timeout, 30s);
+  EXPECT_EQ(config.messaging.lease_duration, 5min);
+  EXPECT_EQ(config.messaging.batch_size, 10);
+  EXPECT_EQ(config.messaging.heartbeat_interval, 10s);
+}
+
+TEST(GatewayConfig, shared_file_is_accepted_as_written) {
+  const GatewayConfig config = config_in(gateway_from({}, kSharedFile));
+
+  EXPECT_EQ(app::to_string(config.listen.at(0)), "0.0.0.0:8080");
+  EXPECT_EQ(config.messaging.lease_duration, 15s);
+  EXPECT_EQ(config.messaging.max_queue_depth, 10000U);
+  EXPECT_EQ(config.messaging.max_attempts, 3);
+  EXPECT_TRUE(config.auth.enable_legacy_headers);
+  EXPECT_FALSE(config.auth.allow_scope_header);
+  EXPECT_EQ(config.limits.body_bytes, 8U << 20);
+  EXPECT_EQ(config.limits.header_count, 200U);
+}
+
+TEST(SidecarConfig, shared_file_is_accepted_as_written) {
+  const SidecarConfig config = config_in(sidecar_from({}, kSharedFile));
+
+  EXPECT_EQ(config.service.name, "billing");
+  EXPECT_EQ(config.service.version, "1.0.0");
+  EXPECT_EQ(config.service.upstream.host, "127.0.0.1");
+  EXPECT_EQ(config.service.upstream.port, 8080);
+  EXPECT_EQ(config.service.mount, "/billing");
+  EXPECT_EQ(config.service.unlisted_paths, sidecar::UnlistedPaths::forward);
+  EXPECT_EQ(config.max_in_flight, 64);
+  EXPECT_EQ(config.messaging.names.key_prefix, "router");
+  EXPECT_FALSE(config.egress_listen.has_value());
+  EXPECT_EQ(app::to_string(*config.process.admin), "unix:/run/outrigger/billing.sock");
+}
+
+TEST(ProgramConfig, annotated_sample_shows_the_defaults) {
+  const std::string sample_path = std::string(OUTRIGGER_SOURCE_DIR) + "/config/outrigger.yaml";
+  std::ifstream sample(sample_path);
+  const std::string text(std::istreambuf_iterator<char>(sample), {});
+  ASSERT_FALSE(text.empty());
+
+  EXPECT_EQ(exit_in(gateway_from({"--mode", "validate"}, text)).out, "configuration OK\n");
+  EXPECT_EQ(exit_in(sidecar_from({"--mode", "validate"}, text)).out, "configuration OK\n");
+  EXPECT_EQ(exit_in(gateway_from({"--mode", "show"}, text)).out, exit_in(gateway_from({"--mode", "show"})).out);
+  EXPECT_EQ(exit_in(sidecar_from({"--mode", "show"}, text)).out,
+            exit_in(sidecar_from(billing_and({"--mode", "show"}))).out);
+}
+
+TEST(ProgramConfig, annotated_sample_has_every_key) {
+  std::ifstream sample(std::string(OUTRIGGER_SOURCE_DIR) + "/config/outrigger.yaml");
+  const std::string text(std::istreambuf_iterator<char>(sample), {});
+  GatewayConfig gateway_config;
+  SidecarConfig sidecar_config;
+  app::ConfigTable table;
+  gateway::declare_gateway(table, gateway_config);
+  sidecar::declare_sidecar(table, sidecar_config);
+  for (const app::ConfigKey& key : table.keys()) {
+    EXPECT_THAT(text, HasSubstr(" " + key.path.substr(key.path.rfind(':') + 1) + ":")) << key.path;
+    EXPECT_NE(key.help, "") << key.path;
+  }
+}
+
+TEST(ProgramConfig, unknown_names_in_the_other_programs_section_are_errors) {
+  EXPECT_EQ(exit_in(gateway_from({}, "Sidecar: { Servce: {} }")).err,
+            "standard input:1:12: unknown key 'Sidecar:Servce'; did you mean 'Service'?\n");
+  EXPECT_EQ(exit_in(sidecar_from(kBilling, "Gateway: { Worker: 1 }")).err,
+            "standard input:1:12: unknown key 'Gateway:Worker'; did you mean 'Workers'?\n");
+  config_in(gateway_from({}, "Sidecar: { MaxInFlight: many }"));
+  config_in(sidecar_from(kBilling, "Gateway: { Workers: many }", {{"Gateway__Listen__1", "x"}}));
+}
+
+TEST(GatewayConfig, flags_and_environment) {
+  const GatewayConfig config = config_in(gateway_from(
+      {"--listen", "127.0.0.1:0", "--listen", "unix:/g", "--valkey", "unix:///v?db=2", "--workers", "3"}, kSharedFile,
+      {{"Gateway__Transports__Messaging__ConnectionString", "ignored:1"},
+       {"Gateway__Transports__Messaging__LeaseDuration", "7s"},
+       {"Gateway__Auth__AllowAnonymous", "False"}}));
+
+  EXPECT_EQ(config.listen.size(), 2U);
+  EXPECT_EQ(config.messaging.valkey.unix_path, "/v");
+  EXPECT_EQ(config.workers, 3);
+  EXPECT_EQ(config.messaging.lease_duration, 7s);
+  EXPECT_FALSE(config.auth.allow_anonymous);
+  // The flag's database wins over `Database: 0` of the file.
+  EXPECT_EQ(config.messaging.valkey.database, 2);
+  EXPECT_EQ(config.messaging.names.database, 2);
+}
+
+TEST(SidecarConfig, flags) {
+  const SidecarConfig config = config_in(sidecar_from(billing_and(
+      {"--service-version", "2.1", "--region", "eu-1", "--mount", "/pay/", "--egress", "127.0.0.1:5180",
+       "--health-path", "/up?full=1", "--openapi-path", "/api.json", "--max-in-flight", "9", "--valkey", "h:1"})));
+
+  EXPECT_EQ(config.service.version, "2.1");
+  EXPECT_EQ(config.service.region, "eu-1");
+  EXPECT_EQ(config.service.mount, "/pay");
+  EXPECT_EQ(app::to_string(*config.egress_listen), "127.0.0.1:5180");
+  EXPECT_EQ(config.service.health_path, "/up?full=1");
+  EXPECT_EQ(config.service.openapi_path, "/api.json");
+  EXPECT_EQ(config.max_in_flight, 9);
+  EXPECT_EQ(config.messaging.valkey.host, "h");
+}
+
+TEST(SidecarConfig, mount_follows_the_name_and_may_be_the_root) {
+  EXPECT_EQ(config_in(sidecar_from(kBilling)).service.mount, "/billing");
+  EXPECT_EQ(config_in(sidecar_from(billing_and({"--mount", "/"}))).service.mount, "/");
+}
+
+TEST(SidecarConfig, service_and_upstream_are_required) {
+  const ExitNow exit = exit_in(sidecar_from({}));
+  EXPECT_EQ(exit.code, 1);
+  EXPECT_EQ(exit.err,
+            "Sidecar:Service:Name: is required: set it in the file or the environment, or use --service\n"
+            "Sidecar:Service:Upstream: is required: set it in the file or the environment, or use --upstream\n");
+}
+
+TEST(SidecarConfig, service_values_have_grammars) {
+  for (const char* name :
+       {"''", "Billing", "-x", "a/b", "a:b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}) {
+    EXPECT_THAT(service_error(std::string("Name: ") + name), HasSubstr("is not a service name: 1 to 63 of a-z"))
+        << name;
+  }
+  for (const char* version : {"''", "1 0", "1:0", "1@0", "123456789012345678901234567890123"}) {
+    EXPECT_THAT(service_error(std::string("Version: ") + version), HasSubstr("must be 1 to 32 of letters, digits"))
+        << version;
+  }
+  EXPECT_THAT(service_error("Region: 'a b'"), HasSubstr("Sidecar:Service:Region: 'a b' must be 1 to 32"));
+  EXPECT_THAT(service_error("UnlistedPaths: drop"), HasSubstr("'drop' is not allowed; allowed: forward, refuse"));
+  EXPECT_THAT(service_error("HealthPath: up"), HasSubstr("'up' must begin with '/'"));
+  EXPECT_THAT(service_error("OpenApiPath: '/a b'"), HasSubstr("has a character that must be percent-encoded"));
+  EXPECT_THAT(service_error("Mount: billing"), HasSubstr("'billing' must begin with '/'"));
+  for (const char* mount : {"/a//b", "//", "/a/../b", "/..", "/a/.", "/a?b", "/a%2fb"}) {
+    EXPECT_THAT(service_error(std::string("Mount: ") + mount), HasSubstr("must be a plain path such as /billing"))
+        << mount;
+  }
+}
+
+TEST(SidecarConfig, upstream_is_plain_http_to_a_host) {
+  const auto upstream = [](const char* url) {
+    return config_in(sidecar_from({"--service", "b", "--upstream", url})).service.upstream;
+  };
+  EXPECT_EQ(upstream("http://localhost").port, 80);
+  EXPECT_EQ(upstream("HTTP://localhost:81/").port, 81);
+  EXPECT_EQ(upstream("http://[::1]:81").host, "::1");
+  for (const auto& [url, why] :
+       std::vector<std::pair<std::string, std::string>>{{"https://h", "must be http://host[:port] (the service"},
+                                                        {"h:80", "must be http://host[:port] (the service"},
+                                                        {"http://h/api", "without a path"},
+                                                        {"http://u:p@h", "must not contain user or password"},
+                                                        {"http://:80", "the host is missing"},
+                                                        {"http://h:0", "the port must be a number from 1"},
+                                                        {"http://h:x", "the port must be a number"}}) {
+    EXPECT_THAT(service_error("Upstream: '" + url + "'"), HasSubstr(why)) << url;
+  }
+}
+
+TEST(MessagingConfig, wrong_values_are_refused_with_a_reason) {
+  EXPECT_THAT(messaging_error("Enabled: false"), HasSubstr("Enabled: false, but messaging is the only transport"));
+  EXPECT_THAT(messaging_error("Transport: rabbit"), HasSubstr("'rabbit' is not allowed; allowed: valkey"));
+  EXPECT_THAT(messaging_error("WakeMode: notify"),
+              HasSubstr("'notify' is not yet available in this version; use block"));
+  EXPECT_THAT(messaging_error("WakeMode: poll"), HasSubstr("allowed: block, notify"));
+  EXPECT_THAT(messaging_error("Redelivery: never"), HasSubstr("allowed: safe, always"));
+  EXPECT_THAT(messaging_error("ConnectionString: 'h,abortConnect=false'"),
+              HasSubstr("4:25: Gateway:Transports:Messaging:"
+                        "ConnectionString: the option 'abortConnect' is not supported"));
+  EXPECT_THAT(messaging_error("KeyPrefix: 'a b'"), HasSubstr("must be 1 to 64 of letters"));
+  EXPECT_THAT(messaging_error("MaxAttempts: 0"), HasSubstr("'0' is out of range: 1 to 100"));
+  EXPECT_THAT(messaging_error("LeaseDuration: 1ms"), HasSubstr("out of range: 100ms to 1h"));
+  EXPECT_THAT(messaging_error("RequestQueueTemplate: 'q'"),
+              HasSubstr("4:29: Gateway:Transports:Messaging:RequestQueueTemplate: must have each of its placeholders"));
+  EXPECT_THAT(messaging_error("InboxQueueTemplate: 'q:{service}'"), HasSubstr("InboxQueueTemplate: must have each"));
+}
+
+TEST(MessagingConfig, database_of_url_and_key_must_agree_within_one_source) {
+  EXPECT_THAT(messaging_error("{ ConnectionString: 'valkey://h/3', Database: 0 }"),
+              HasSubstr("Database: 0, but the ConnectionString beside it says database 3; leave one of them out"));
+  const std::string file = "Gateway: { Transports: { Messaging: { ConnectionString: 'valkey://h/3' } } }";
+  EXPECT_EQ(config_in(gateway_from({}, file)).messaging.valkey.database, 3);
+  EXPECT_EQ(
+      config_in(gateway_from({}, file, {{"Gateway__Transports__Messaging__Database", "5"}})).messaging.valkey.database,
+      5);
+}
+
+TEST(MessagingConfig, nested_block_of_the_original_is_read) {
+  const GatewayConfig config =
+      config_in(gateway_from({},
+                             "Gateway: { Transports: { Messaging: { valkey: { ConnectionString: "
+                             "'h:7000', Database: 4, QueueWaitTimeoutSeconds: 2 } } } }"));
+  EXPECT_EQ(config.messaging.valkey.port, 7000);
+  EXPECT_EQ(config.messaging.valkey.database, 4);
+  EXPECT_EQ(config.messaging.queue_wait_timeout, 2s);
+}
+
+TEST(MessagingConfig, names_follow_the_prefix_unless_set) {
+  const auto names =
+      config_in(gateway_from({},
+                             "Gateway: { Transports: { Messaging: { KeyPrefix: acme, ClusterHashTags: true, "
+                             "DeadQueueTemplate: 'lost:{service}' } } }"))
+          .messaging.names;
+  EXPECT_EQ(names.control, "acme:control");
+  EXPECT_EQ(names.request_queue_template, "acme:requests:{service}");
+  EXPECT_EQ(names.dead_template, "lost:{service}");
+  EXPECT_TRUE(names.cluster_hash_tags);
+}
+
+TEST(ProgramConfig, show_hides_passwords_and_prints_derived_names) {
+  const std::string shown = exit_in(gateway_from({"--mode", "show", "--valkey", "valkey://ann:hush@h/1"})).out;
+  EXPECT_THAT(shown, HasSubstr("ConnectionString: valkey://***@h:6379/1\n"));
+  EXPECT_THAT(shown, HasSubstr("ControlQueueName: router:control\n"));
+  EXPECT_EQ(shown.find("hush"), std::string::npos);
+  EXPECT_EQ(shown.find("Sidecar"), std::string::npos);
+}
+
+TEST(ProgramConfig, help_lists_every_flag) {
+  const std::string gateway_help = exit_in(gateway_from({"--help"})).out;
+  for (const char* flag : {"--listen", "--valkey", "--workers", "--health", "--admin", "--drain-time"}) {
+    EXPECT_THAT(gateway_help, HasSubstr(flag));
+  }
+  const std::string sidecar_help = exit_in(sidecar_from({"--help"})).out;
+  for (const char* flag :
+       {"--service NAME", "--upstream URL", "--valkey URL", "--service-version V", "--region R", "--mount PATH",
+        "--egress ADDR", "--health-path P", "--openapi-path P", "--max-in-flight N"}) {
+    EXPECT_THAT(sidecar_help, HasSubstr(flag));
+  }
+}
+
+// Each key, changed in the environment, changes what --mode show prints at that key, and nothing else of it is wrong.
+TEST(ProgramConfig, every_key_takes_another_value) {
+  GatewayConfig gateway_config;
+  SidecarConfig sidecar_config;
+  app::ConfigTable table;
+  gateway::declare_gateway(table, gateway_config);
+  sidecar::declare_sidecar(table, sidecar_config);
+  for (const app::ConfigKey& key : table.keys()) {
+    const std::string name = key.path.substr(key.path.rfind(':') + 1);
+    if (name == "Enabled" || name == "Transport" || name == "WakeMode") continue;  // only one value works so far
+    std::string other;
+    switch (key.kind) {
+      case app::ValueKind::boolean:
+        other = key.fallback == "true" ? "false" : "true";
+        break;
+      case app::ValueKind::choice:
+        other = key.choices.back() == key.fallback ? key.choices.front() : key.choices.back();
+        break;
+      case app::ValueKind::integer:
+        other = std::to_string(key.maximum);
+        break;
+      case app::ValueKind::duration:
+        other = std::to_string(key.minimum + 1) + "ms";
+        break;
+      case app::ValueKind::size:
+        other = std::to_string(key.minimum + 1);
+        break;
+      case app::ValueKind::address:
+        other = "unix:/other";
+        break;
+      case app::ValueKind::text:
+        other = name == "Upstream"                                          ? "http://other"
+                : name == "ConnectionString"                                ? "other:1"
+                : name == "Mount" || name.find("Path") != std::string::npos ? "/other"
+                : key.fallback.find("router:") == 0                         ? "other" + key.fallback.substr(6)
+                                                                            : "other";
+    }
+    std::string variable = key.path;
+    for (std::size_t at; (at = variable.find(':')) != std::string::npos;) variable.replace(at, 1, "__");
+    const Environment environment{{variable, other}};
+    const bool is_gateway = key.path.compare(0, 8, "Gateway:") == 0;
+    const ExitNow before =
+        is_gateway
+            ? exit_in(gateway_from({"--mode", "show"}))
+            : exit_in(sidecar_from({"--mode", "show"}, "Sidecar: { Service: { Name: a, Upstream: 'http://b' } }"));
+    const ExitNow after =
+        is_gateway ? exit_in(gateway_from({"--mode", "show"}, "", environment))
+                   : exit_in(sidecar_from({"--mode", "show"}, "Sidecar: { Service: { Name: a, Upstream: 'http://b' } }",
+                                          environment));
+    EXPECT_EQ(after.code, 0) << key.path << ": " << after.err;
+    EXPECT_NE(after.out, before.out) << key.path << "=" << other;
+  }
+}
+
+}  // namespace
+}  // namespace outrigger
