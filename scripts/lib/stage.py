@@ -174,10 +174,10 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{program} did not answer PING within 10 s")
 
-    def start_gateway(self, port, name="gateway"):
-        return self.start(name, self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
+    def start_gateway(self, port, *more):
+        return self.start("gateway", self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
                           "--valkey", f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
-                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info")
+                          "--admin", f"unix:{self.folder}/gateway.sock", "--log-level", "info", *more)
 
     def start_sidecar(self, service, upstream, name):
         return self.start(name, self.programs / "outrigger-sidecar", "--service", service, "--upstream", upstream,
