@@ -1,0 +1,927 @@
+#include "bridge/router/consumer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "bridge/base/log.h"
+
+namespace outrigger::router {
+namespace {
+
+using base::Code;
+using base::Duration;
+using base::Error;
+using base::Result;
+using frames::Fault;
+using messaging::ClaimedEntry;
+using messaging::EntryId;
+using messaging::EntryView;
+using messaging::PendingEntry;
+using namespace std::chrono_literals;
+namespace limits = base::limits;
+
+constexpr Duration kLookInterval = 1s;         // idle cost: one XPENDING per second and address
+constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
+constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
+constexpr Duration kGoneAfter = 500ms;         // between the two zero readings of an alive channel
+// After our own reconnect others may still be on their way back: their silence proves nothing yet.
+constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
+constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took it for so long
+constexpr Duration kFirstRetry = 50ms;
+constexpr std::uint32_t kLookLimit = 128;      // entries per look
+constexpr std::size_t kNeverAgainLimit = 10000;
+constexpr std::size_t kRepeatableSeenLimit = 4096;
+
+std::int64_t millis(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
+
+std::vector<frames::EntryField> views_of(const messaging::OwnedEntry& entry) {
+  std::vector<frames::EntryField> fields;
+  fields.reserve(entry.fields.size());
+  for (const auto& [name, value] : entry.fields) fields.push_back({name, value});
+  return fields;
+}
+
+}  // namespace
+
+// What the entry waits for.
+enum class Consumer::SlotState : std::uint8_t {
+  receiving,     // its body, as stream data
+  waiting,       // a free place at the service
+  begun,         // the service's answer
+  answering,     // the ids of the answer's entries
+  retrying,      // the bus, or the time to publish the answer again
+  settling,      // the reply to XACK
+  unsettled,     // the bus: the settlement's outcome is not known
+  handing_back,  // the reply to the hand-back, or the bus
+};
+
+struct Consumer::Slot final : AnswerSink {
+  Slot(Consumer& owner, net::EventLoop& loop)
+      : consumer(owner), timer(loop, [this] { consumer.retry_answer(*this); }) {}
+
+  void on_answer_head(int status, std::string_view reason, base::HeaderList headers) override {
+    answer.status = status;
+    answer.reason = reason;
+    answer.headers = std::move(headers);
+  }
+  void on_answer_body(std::string_view bytes) override {
+    if (body.size() + bytes.size() > consumer.options_.body_limit) {
+      return on_answer_failed({ServiceFailure::Kind::too_large, "the service's answer is above the limit"});
+    }
+    body.append(bytes);
+  }
+  void on_answer_end() override { consumer.call_finished(*this); }
+  void on_answer_failed(ServiceFailure failure) override { consumer.on_service_failed(*this, std::move(failure)); }
+
+  bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
+
+  Consumer& consumer;
+  Serial serial = 0;
+  std::size_t queue = 0;
+  EntryId entry;
+  std::uint32_t delivery_count = 1;
+  SlotState state = SlotState::waiting;
+  frames::Request request;
+  base::TimePoint obtained_at;
+  base::TimePoint deadline;        // by this loop's clock
+  base::TimePoint lease_from;      // when the lease was last confirmed
+  bool has_lost_lease = false;
+  std::uint64_t next_data = 1;     // expected seq of request stream data
+  net::Pending call;
+  base::TimePoint called_at;
+  Duration queue_wait{};
+  Duration service_time{};
+
+  frames::Response answer;
+  std::string body;                // of the answer
+  std::string confirmed_under;     // incarnation the answer was published under
+  std::uint32_t round = 0;         // publication attempts; replies of earlier ones are ignored
+  std::uint32_t unconfirmed = 0;
+  bool round_failed = false;
+  bool keeps_trying = true;        // false once the deadline passed without anybody to answer
+  Duration backoff = kFirstRetry;
+  net::Timer timer;
+};
+
+Consumer::Consumer(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Service& service,
+                   ConsumerHandler& handler, Options options)
+    : loop_(loop),
+      bus_(bus),
+      names_(names),
+      service_(service),
+      handler_(handler),
+      options_(std::move(options)),
+      decoder_(names),
+      prepare_timer_(loop, [this] { prepare_queues(); }),
+      renew_timer_(loop, [this] { renew(); }),
+      look_timer_(loop, [this] { look_around(); }),
+      inbox_timer_(loop, [this] { keep_inbox(); }) {
+  bus_.add_observer(*this);
+}
+
+Consumer::~Consumer() { bus_.remove_observer(*this); }
+
+void Consumer::start() {
+  reader_ = bus_.make_group_reader(options_.instance, *this);
+  alive_ = bus_.make_alive_subscription(names_.alive_channel(options_.service, options_.instance), [this](bool) {
+    announce_reading();
+    read_more();
+  });
+  inbox_reader_ = bus_.make_cursor_reader({{options_.inbox, {}}}, *this);
+  renew_timer_.arm(options_.lease / 3);
+  look_timer_.arm(kLookInterval);
+  inbox_timer_.arm(limits::kStreamTtlRefresh);
+  if (bus_.is_connected()) prepare_queues();
+}
+
+// --- the bus comes and goes ---------------------------------------------------------------------------------------
+
+void Consumer::on_bus_connected(bool) {
+  prepare_backoff_ = kFirstRetry;
+  prepare_queues();
+  // Whatever waited for the bus goes on. An answer that was confirmed before counts only if this is the same bus.
+  std::vector<Serial> serials;
+  for (const auto& [serial, slot] : slots_) serials.push_back(serial);
+  for (const Serial serial : serials) {
+    Slot* slot = find(serial);
+    if (slot == nullptr) continue;
+    if (slot->state == SlotState::retrying) publish_answer(*slot);
+    else if (slot->state == SlotState::handing_back) hand_back(*slot);
+    else if (slot->state == SlotState::unsettled) {
+      if (slot->confirmed_under == bus_.incarnation() || !slot->keeps_trying) settle(*slot);
+      else publish_answer(*slot);
+    }
+  }
+}
+
+void Consumer::on_bus_lost(const Error&) {
+  has_groups_ = false;
+  preparations_ = 0;
+  prepare_timer_.cancel();
+  announce_reading();
+}
+
+void Consumer::prepare_queues() {
+  if (!bus_.is_connected() || preparations_ > 0 || reader_ == nullptr) return;
+  has_groups_ = false;
+  preparations_ = static_cast<std::uint32_t>(options_.queues.size()) + 1;
+  auto done = [this, failed = std::make_shared<bool>(false)](bool is_ok) {
+    if (!is_ok) *failed = true;
+    if (preparations_ == 0 || --preparations_ > 0) return;
+    if (*failed) {  // OOM, LOADING, no permission: the log says which, and we come back
+      prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, std::max<Duration>(prepare_backoff_, kFirstRetry) * 2);
+      prepare_timer_.arm(prepare_backoff_);
+      return;
+    }
+    prepare_backoff_ = kFirstRetry;
+    has_groups_ = true;
+    announce_reading();
+    read_more();
+  };
+  for (const std::string& queue : options_.queues) {
+    bus_.ensure_group(queue, [done, queue](Result<void> result) {
+      if (!result && result.error().code != Code::outcome_unknown && result.error().code != Code::closed) {
+        base::log_warn("cannot make the consumer group", {{"queue", queue}, {"why", result.error().detail}});
+      }
+      done(result.has_value());
+    });
+  }
+  bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_,
+                     [done](Result<bool> result) { done(result.has_value()); });
+}
+
+void Consumer::on_reader_connected(const std::string&) {
+  announce_reading();
+  read_more();
+}
+
+void Consumer::on_reader_lost() {
+  must_look_for_own_ = true;
+  announce_reading();
+}
+
+void Consumer::on_queue_missing() {
+  // FLUSHALL, a restart without data, or somebody deleted it: everything of ours may be gone.
+  base::log_warn("the request queue was gone and is made anew", {{"service", options_.service}});
+  has_groups_ = false;
+  announce_reading();
+  handler_.on_bus_emptied();
+  if (!prepare_timer_.is_armed()) prepare_timer_.arm(prepare_backoff_);
+  prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, std::max<Duration>(prepare_backoff_, kFirstRetry) * 2);
+}
+
+void Consumer::set_service_ready(bool is_ready) {
+  if (is_service_ready_ == is_ready) return;
+  is_service_ready_ = is_ready;
+  announce_reading();
+  if (is_ready) {
+    read_more();
+  } else if (reader_ != nullptr && reader_->is_reading()) {
+    reader_->unblock();
+  }
+}
+
+bool Consumer::may_read() const {
+  return reader_ != nullptr && has_groups_ && is_service_ready_ && !is_draining_ && bus_.is_connected() &&
+         reader_->is_connected() && alive_ != nullptr && alive_->is_confirmed();
+}
+
+void Consumer::announce_reading() {
+  const bool reads = may_read();
+  if (reads == was_reading_) return;
+  was_reading_ = reads;
+  handler_.on_reading_changed(reads);
+}
+
+// --- taking -------------------------------------------------------------------------------------------------------
+
+std::size_t Consumer::room() const {
+  return slots_.size() >= options_.max_in_flight ? 0 : options_.max_in_flight - slots_.size();
+}
+
+void Consumer::read_more() {
+  if (!may_read() || reader_->is_reading() || own_lookups_ > 0) return;
+  if (must_look_for_own_) return look_for_own_pending();
+  const std::size_t free = room();
+  if (free == 0) return;
+  // COUNT is per stream: at most as many streams as there are free slots, rotating.
+  const std::size_t listed = std::min(free, options_.queues.size());
+  std::size_t count = std::min<std::size_t>(free / listed, limits::kReadBatchBytes / limits::kFrameEntryBytes / listed);
+  if (options_.batch_size > 0) count = std::min<std::size_t>(count, options_.batch_size);
+  std::vector<std::string> queues;
+  for (std::size_t i = 0; i < listed; ++i) queues.push_back(options_.queues[(rotation_ + i) % options_.queues.size()]);
+  rotation_ = (rotation_ + listed) % options_.queues.size();
+  reader_->read(queues, static_cast<std::uint32_t>(std::max<std::size_t>(count, 1)));
+}
+
+void Consumer::on_delivered(const std::string& queue, std::span<const EntryView> entries) {
+  const auto at = std::find(options_.queues.begin(), options_.queues.end(), queue);
+  if (at == options_.queues.end() || entries.empty()) return;
+  const auto index = static_cast<std::size_t>(at - options_.queues.begin());
+  bus_.note_delivered(queue, entries.back().id);
+  for (const EntryView& entry : entries) {
+    obtain(index, entry.id, entry.fields, 1, Obtained::delivered, reader_->incarnation());
+  }
+}
+
+void Consumer::on_read_done() {
+  read_more();
+  check_drained();
+}
+
+// Asked only when no read or claim of ours is unanswered: what such a reply still carries is ours, too, and not lost.
+void Consumer::look_for_own_pending() {
+  if (!bus_.is_connected() || claims_ > 0 || own_lookups_ > 0 || (reader_ != nullptr && reader_->is_reading())) return;
+  must_look_for_own_ = false;
+  left_hand_.clear();
+  own_lookups_ = static_cast<std::uint32_t>(options_.queues.size());
+  for (std::size_t queue = 0; queue < options_.queues.size(); ++queue) {
+    bus_.own_pending(options_.queues[queue], options_.instance, in_hand_ids(queue), kLookLimit,
+                     [this, queue](Result<std::vector<ClaimedEntry>> found) {
+                       --own_lookups_;
+                       if (!found) {
+                         must_look_for_own_ = true;
+                       } else {
+                         if (found->size() >= kLookLimit) must_look_for_own_ = true;
+                         std::erase_if(*found, [&](const ClaimedEntry& claimed) {
+                           const std::pair key(queue, claimed.entry.id);
+                           return std::find(left_hand_.begin(), left_hand_.end(), key) != left_hand_.end();
+                         });
+                         obtain_claimed(queue, std::move(*found), Obtained::own_pending);
+                       }
+                       if (own_lookups_ == 0) read_more();
+                     });
+  }
+}
+
+void Consumer::obtain_claimed(std::size_t queue, std::vector<ClaimedEntry> claimed, Obtained obtained) {
+  for (const ClaimedEntry& item : claimed) {
+    const auto fields = views_of(item.entry);
+    obtain(queue, item.entry.id, fields, item.delivery_count, obtained, bus_.incarnation());
+  }
+}
+
+void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::EntryField> fields,
+                      std::uint32_t delivery_count, Obtained obtained, const std::string& incarnation) {
+  ++counters_.delivered;
+  if (delivery_count > 1) ++counters_.redelivered;
+  if (by_entry_.contains({queue, id})) return;
+  auto frame = decoder_.decode(fields);
+  if (!frame || !std::holds_alternative<frames::Request>(*frame)) {
+    // Nobody can be answered: there is no trustworthy reply address. It is removed, or it would come back for ever.
+    ++counters_.malformed;
+    base::log_warn("removed an entry that is no REQUEST", {{"queue", options_.queues[queue]},
+                                                           {"entry", messaging::to_string(id)},
+                                                           {"why", frame ? "other frame type" : frame.error().detail}});
+    return settle_unparsed(queue, id);
+  }
+  auto owned = std::make_unique<Slot>(*this, loop_);
+  Slot& slot = *owned;
+  slot.request = std::move(std::get<frames::Request>(*frame));
+  if (by_request_.contains(slot.request.id)) {
+    ++counters_.duplicates;  // written twice by a caller that did not know of the first; the one in hand answers
+    return settle_unparsed(queue, id);
+  }
+  slot.serial = ++last_serial_;
+  slot.queue = queue;
+  slot.entry = id;
+  slot.delivery_count = delivery_count;
+  slot.obtained_at = slot.lease_from = loop_.now();
+  const std::int64_t now_ms = bus_.now_ms();
+  slot.queue_wait = std::chrono::milliseconds(std::max<std::int64_t>(0, now_ms - static_cast<std::int64_t>(id.ms)));
+  const std::int64_t budget = slot.request.deadline_ms - now_ms - bus_.clock_error_ms();
+  slot.deadline = loop_.now() + std::chrono::milliseconds(budget);
+  slot.answer.id = slot.request.id;
+  slot.answer.instance = options_.instance;
+  slot.answer.attempt = std::max<std::uint32_t>(1, delivery_count);
+  by_entry_.emplace(std::pair(queue, id), slot.serial);
+  by_request_.emplace(slot.request.id, slot.serial);
+  slots_.emplace(slot.serial, std::move(owned));
+
+  const Verdict verdict = decide({.is_repeatable = slot.may_run_again(),
+                                  .delivery_count = delivery_count,
+                                  .obtained = obtained,
+                                  .is_same_bus = slot.request.bus == incarnation,
+                                  .now_ms = now_ms,
+                                  .clock_error_ms = bus_.clock_error_ms(),
+                                  .deadline_ms = slot.request.deadline_ms,
+                                  .max_attempts = slot.request.max_attempts});
+  switch (verdict) {
+    case Verdict::expired:
+      ++counters_.expired;
+      slot.keeps_trying = false;
+      return settle(slot);
+    case Verdict::outcome_unknown:
+      ++counters_.outcome_unknown;
+      return answer_fault(slot, Fault::outcome_unknown, "it may have been run before, and may not be run twice");
+    case Verdict::exhausted:
+      return answer_fault(slot, Fault::outcome_unknown, "no attempts left");
+    case Verdict::run:
+      break;
+  }
+  if (never_again_.contains(slot.request.id)) {
+    return answer_fault(slot, Fault::service_unreachable, "handed back before, and nobody else took it");
+  }
+  const bool is_parked_alone =
+      std::any_of(parked_by_us_.begin(), parked_by_us_.end(),
+                  [&](const Parked& parked) { return parked.queue == queue && parked.id == id; });
+  if (is_parked_alone && !is_service_ready_) {
+    return answer_fault(slot, Fault::service_unreachable, "no instance reaches its service");
+  }
+  if (is_draining_ || !is_service_ready_) return hand_back_or_fail(slot, "this instance does not serve now");
+  if (slot.request.streamed) {
+    if (slot.request.streamed->length.value_or(0) > options_.body_limit) {
+      return answer_fault(slot, Fault::body_too_large, "the request's body is above this instance's limit");
+    }
+    slot.state = SlotState::receiving;
+    slot.timer.arm_at(slot.deadline);
+    const auto accept = frames::encode(
+        frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
+    if (!accept) return answer_fault(slot, Fault::bad_answer, accept.error().detail);
+    bus_.publish(slot.request.reply_to, *accept, {}, [](Result<std::optional<EntryId>>) {});
+    return;
+  }
+  begin(slot);
+}
+
+void Consumer::settle_unparsed(std::size_t queue, EntryId id) {
+  bus_.settle(options_.queues[queue], id, [](Result<void>) {});
+}
+
+// --- the body, when it did not fit ---------------------------------------------------------------------------------
+
+void Consumer::on_entries(const std::string& stream, std::span<const EntryView> entries) {
+  for (const EntryView& entry : entries) {
+    inbox_cursor_ = std::max(inbox_cursor_, entry.id);
+    auto frame = decoder_.decode(entry.fields);
+    if (!frame) {
+      ++counters_.malformed;
+      continue;
+    }
+    if (auto* data = std::get_if<frames::StreamData>(&*frame)) on_request_data(std::move(*data));
+    if (const auto* resync = std::get_if<frames::ResyncRequest>(&*frame)) handler_.on_resync_requested(*resync);
+  }
+  bus_.trim(stream, inbox_cursor_);
+}
+
+void Consumer::on_request_data(frames::StreamData data) {
+  const auto at = by_request_.find(data.id);
+  Slot* slot = at == by_request_.end() ? nullptr : find(at->second);
+  if (slot == nullptr || slot->state != SlotState::receiving || data.attempt != slot->answer.attempt) return;
+  if (data.abort) {  // the caller ended it and knows
+    slot->keeps_trying = false;
+    return settle(*slot);
+  }
+  if (data.seq != slot->next_data) {
+    return answer_fault(*slot, Fault::bad_answer, "a piece of the request's body is missing");
+  }
+  ++slot->next_data;
+  if (slot->request.body.size() + data.body.size() > options_.body_limit) {
+    return answer_fault(*slot, Fault::body_too_large, "the request's body is above this instance's limit");
+  }
+  slot->request.body.append(data.body);
+  if (data.end) {
+    slot->timer.cancel();
+    begin(*slot);
+  }
+}
+
+// --- the call -------------------------------------------------------------------------------------------------------
+
+void Consumer::begin(Slot& slot) {
+  if (begun_ >= options_.max_in_flight) {
+    slot.state = SlotState::waiting;
+    waiting_.push_back(slot.serial);
+    return;
+  }
+  ++begun_;
+  ++counters_.begun;
+  slot.state = SlotState::begun;
+  slot.called_at = loop_.now();
+  slot.call = service_.call(slot.request, slot.deadline, slot);
+}
+
+void Consumer::begin_waiting() {
+  while (!waiting_.empty() && begun_ < options_.max_in_flight) {
+    Slot* slot = find(waiting_.front());
+    waiting_.pop_front();
+    if (slot == nullptr || slot->state != SlotState::waiting) continue;
+    if (slot->deadline <= loop_.now()) {
+      ++counters_.expired;
+      slot->keeps_trying = false;
+      settle(*slot);
+      continue;
+    }
+    begin(*slot);
+  }
+}
+
+void Consumer::call_finished(Slot& slot) {
+  slot.service_time = loop_.now() - slot.called_at;
+  slot.answer.service_ms = static_cast<std::uint32_t>(millis(slot.service_time));
+  --begun_;
+  handler_.on_request_done(slot.request, slot.answer.status, "answered", slot.service_time, slot.queue_wait);
+  publish_answer(slot);
+  begin_waiting();
+}
+
+void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
+  slot.call.cancel();
+  slot.service_time = loop_.now() - slot.called_at;
+  --begun_;
+  slot.answer.headers.clear();
+  slot.answer.reason.clear();
+  slot.body.clear();
+  std::string_view outcome = "broken";
+  switch (failure.kind) {
+    case ServiceFailure::Kind::unreachable:
+      if (is_service_ready_) {
+        set_service_ready(false);
+        handler_.on_service_refused();
+      }
+      hand_back_or_fail(slot, std::move(failure.detail));
+      begin_waiting();
+      return;
+    case ServiceFailure::Kind::timeout:
+      outcome = "timeout";
+      break;
+    case ServiceFailure::Kind::broken:
+    case ServiceFailure::Kind::too_large:
+      break;
+  }
+  handler_.on_request_done(slot.request, 0, outcome, slot.service_time, slot.queue_wait);
+  answer_fault(slot, failure.kind == ServiceFailure::Kind::timeout ? Fault::timeout : Fault::bad_answer,
+               std::move(failure.detail));
+  begin_waiting();
+}
+
+// --- answer, then settle --------------------------------------------------------------------------------------------
+
+void Consumer::answer_fault(Slot& slot, Fault fault, std::string detail) {
+  slot.answer.status = 0;
+  slot.answer.fault = fault;
+  slot.answer.detail = detail.substr(0, 512);
+  slot.body.clear();
+  publish_answer(slot);
+}
+
+void Consumer::publish_answer(Slot& slot) {
+  slot.timer.cancel();
+  slot.state = SlotState::answering;
+  slot.round_failed = false;
+  const std::uint32_t round = ++slot.round;
+  if (!bus_.is_connected()) {
+    slot.state = SlotState::retrying;
+    return retry_answer(slot);
+  }
+  slot.confirmed_under = bus_.incarnation();
+  const bool fits = slot.body.size() <= limits::kInlineBodyBytes;
+  slot.answer.end = fits;
+  slot.answer.length.reset();
+  if (!fits) slot.answer.length = slot.body.size();
+  // The body goes into the frame for the encoding only; the slot keeps it until the answer is confirmed.
+  const std::size_t inline_size = fits ? slot.body.size() : 0;
+  if (inline_size > 0) slot.answer.body.swap(slot.body);
+  auto head = frames::encode(slot.answer);
+  if (!head) {
+    if (inline_size > 0) slot.answer.body.swap(slot.body);
+    slot.answer.headers.clear();
+    slot.answer.reason.clear();
+    CHECK(!slot.answer.fault.has_value());
+    return answer_fault(slot, Fault::bad_answer, "the answer's head cannot be carried: " + head.error().detail);
+  }
+  const std::size_t chunks = fits ? 0 : (slot.body.size() + limits::kInlineBodyBytes - 1) / limits::kInlineBodyBytes;
+  slot.unconfirmed = static_cast<std::uint32_t>(1 + chunks);
+  const Serial serial = slot.serial;
+  const auto done = [this, serial, round](Result<std::optional<EntryId>> result) {
+    on_answer_published(serial, round, result.has_value() && result->has_value());
+  };
+  bus_.publish(slot.request.reply_to, *head, {}, done);
+  if (inline_size > 0) slot.answer.body.swap(slot.body);
+  frames::StreamData chunk;
+  chunk.type = frames::FrameType::response_stream_data;
+  chunk.id = slot.answer.id;
+  chunk.instance = slot.answer.instance;
+  chunk.attempt = slot.answer.attempt;
+  for (std::size_t i = 0; i < chunks; ++i) {
+    chunk.seq = i + 1;
+    chunk.end = i + 1 == chunks;
+    chunk.body = slot.body.substr(i * limits::kInlineBodyBytes, limits::kInlineBodyBytes);
+    const auto encoded = frames::encode(chunk);
+    CHECK(encoded.has_value());  // its members are ours and bounded
+    bus_.publish(slot.request.reply_to, *encoded, {}, done);
+  }
+}
+
+void Consumer::on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed) {
+  Slot* slot = find(serial);
+  if (slot == nullptr || slot->round != round || slot->state != SlotState::answering) return;
+  if (!is_confirmed) slot->round_failed = true;
+  if (--slot->unconfirmed > 0) return;
+  if (!slot->round_failed) {
+    slot->backoff = kFirstRetry;
+    return settle(*slot);
+  }
+  // An error, or nil: the reply stream may be about to be made anew. Not proof that nobody waits.
+  slot->state = SlotState::retrying;
+  slot->timer.arm(slot->backoff);
+  slot->backoff = std::min<Duration>(limits::kReconnectCap, slot->backoff * 2);
+}
+
+void Consumer::retry_answer(Slot& slot) {
+  if (slot.state == SlotState::receiving) {  // the body did not come by the deadline
+    ++counters_.expired;
+    slot.keeps_trying = false;
+    return settle(slot);
+  }
+  if (slot.state != SlotState::retrying) return;
+  if (loop_.now() >= slot.deadline) {
+    ++counters_.undeliverable;
+    slot.keeps_trying = false;
+    return settle(slot);
+  }
+  if (bus_.is_connected()) return publish_answer(slot);
+  slot.timer.arm_at(slot.deadline);  // or earlier, when the bus is back
+}
+
+void Consumer::settle(Slot& slot) {
+  slot.timer.cancel();
+  if (slot.has_lost_lease) return let_go(slot);  // somebody else owns it now, and settles
+  slot.state = SlotState::settling;
+  if (!bus_.is_connected()) {
+    slot.state = SlotState::unsettled;
+    return;
+  }
+  bus_.settle(options_.queues[slot.queue], slot.entry,
+              [this, serial = slot.serial](Result<void> result) { on_settled(serial, std::move(result)); });
+}
+
+void Consumer::on_settled(Serial serial, Result<void> result) {
+  Slot* slot = find(serial);
+  if (slot == nullptr || slot->state != SlotState::settling) return;
+  if (result || result.error().code == Code::not_found) {  // not found: the group is gone, and the entry with it
+    if (slot->keeps_trying && slot->confirmed_under != bus_.incarnation() && bus_.is_connected()) {
+      return publish_answer(*slot);
+    }
+    if (slot->keeps_trying) ++counters_.answered;
+    return let_go(*slot);
+  }
+  slot->state = SlotState::unsettled;
+  if (bus_.is_connected()) {
+    // A definite error on a live connection: try again with the renewal's rhythm.
+    base::log_warn("cannot settle an answered request", {{"why", result.error().detail}});
+  }
+}
+
+void Consumer::let_go(Slot& slot) {
+  const Serial serial = slot.serial;
+  if (own_lookups_ > 0) left_hand_.emplace_back(slot.queue, slot.entry);
+  by_entry_.erase({slot.queue, slot.entry});
+  by_request_.erase(slot.request.id);
+  slot.timer.cancel();
+  const auto at = slots_.find(serial);
+  loop_.release(std::move(at->second));
+  slots_.erase(at);
+  read_more();
+  check_drained();
+}
+
+Consumer::Slot* Consumer::find(Serial serial) {
+  const auto at = slots_.find(serial);
+  return at == slots_.end() ? nullptr : at->second.get();
+}
+
+std::vector<EntryId> Consumer::in_hand_ids(std::size_t queue) const {
+  std::vector<EntryId> ids;
+  for (auto at = by_entry_.lower_bound({queue, EntryId{}}); at != by_entry_.end() && at->first.first == queue; ++at) {
+    ids.push_back(at->first.second);
+  }
+  return ids;
+}
+
+// --- handing back ---------------------------------------------------------------------------------------------------
+
+// Somebody else may serve it: only if it was not begun, and there is somebody.
+void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
+  if (!slot.may_run_again() && slot.delivery_count != 1) {
+    return answer_fault(slot, Fault::service_unreachable, std::move(detail));
+  }
+  slot.state = SlotState::handing_back;
+  if (!bus_.is_connected()) return;  // goes on in on_bus_connected
+  if (is_draining_) return hand_back(slot);
+  bus_.consumers(options_.queues[slot.queue], [this, serial = slot.serial, detail = std::move(detail)](
+                                                  Result<std::vector<std::string>> names) mutable {
+    Slot* waiting = find(serial);
+    if (waiting == nullptr || waiting->state != SlotState::handing_back) return;
+    if (!names) {
+      if (names.error().code == Code::not_found) let_go(*waiting);
+      return;
+    }
+    std::vector<std::string> channels;
+    for (const std::string& name : *names) {
+      if (name != options_.instance && frames::is_process_id(name)) {
+        channels.push_back(names_.alive_channel(options_.service, name));
+      }
+    }
+    if (channels.empty()) return answer_fault(*waiting, Fault::service_unreachable, std::move(detail));
+    bus_.subscribers(std::move(channels), [this, serial, detail = std::move(detail)](
+                                              Result<std::vector<std::uint64_t>> counts) mutable {
+      Slot* slot_now = find(serial);
+      if (slot_now == nullptr || slot_now->state != SlotState::handing_back) return;
+      if (!counts && counts.error().code == Code::outcome_unknown) return;
+      const bool has_peer =
+          counts && std::any_of(counts->begin(), counts->end(), [](std::uint64_t count) { return count > 0; });
+      if (!has_peer) return answer_fault(*slot_now, Fault::service_unreachable, std::move(detail));
+      hand_back(*slot_now);
+    });
+  });
+}
+
+void Consumer::hand_back(Slot& slot) {
+  slot.state = SlotState::handing_back;
+  slot.timer.cancel();
+  if (!slot.may_run_again() && never_again_.insert(slot.request.id).second) {
+    never_again_order_.push_back(slot.request.id);
+    if (never_again_order_.size() > kNeverAgainLimit) {
+      never_again_.erase(never_again_order_.front());
+      never_again_order_.pop_front();
+    }
+  }
+  if (!bus_.is_connected()) return;
+  bus_.hand_back(options_.queues[slot.queue], options_.instance,
+                 {{slot.entry, slot.delivery_count, slot.delivery_count - 1}},
+                 [this, serial = slot.serial](Result<std::vector<EntryId>> moved) {
+                   Slot* handed = find(serial);
+                   if (handed == nullptr || handed->state != SlotState::handing_back) return;
+                   if (!moved) {
+                     if (moved.error().code == Code::not_found) let_go(*handed);
+                     return;  // else it stays in hand until a reply was read; on_bus_connected asks again
+                   }
+                   if (!moved->empty()) {
+                     ++counters_.handed_back;
+                     if (!is_draining_) parked_by_us_.push_back({handed->queue, handed->entry, loop_.now()});
+                   }
+                   let_go(*handed);
+                 });
+}
+
+// --- leases and orphans ---------------------------------------------------------------------------------------------
+
+void Consumer::renew() {
+  renew_timer_.arm(options_.lease / 3);
+  if (!bus_.is_connected()) return;
+  for (std::size_t queue = 0; queue < options_.queues.size(); ++queue) {
+    std::vector<EntryId> ids;
+    std::vector<Serial> serials;
+    for (const EntryId id : in_hand_ids(queue)) {
+      Slot* slot = find(by_entry_.at({queue, id}));
+      if (slot->has_lost_lease) continue;
+      if (loop_.now() - slot->lease_from > options_.lease) {  // others may have taken it long ago
+        slot->has_lost_lease = true;
+        ++counters_.leases_lost;
+        continue;
+      }
+      if (slot->state == SlotState::unsettled) {
+        settle(*slot);
+        continue;
+      }
+      ids.push_back(id);
+      serials.push_back(slot->serial);
+    }
+    if (ids.empty()) continue;
+    bus_.renew(options_.queues[queue], options_.instance, ids,
+               [this, ids, serials, asked = loop_.now()](Result<std::vector<EntryId>> kept) {
+                 if (!kept) return;
+                 for (std::size_t i = 0; i < serials.size(); ++i) {
+                   Slot* slot = find(serials[i]);
+                   if (slot == nullptr) continue;
+                   if (std::find(kept->begin(), kept->end(), ids[i]) != kept->end()) {
+                     slot->lease_from = asked;
+                   } else if (slot->state != SlotState::settling && slot->state != SlotState::handing_back) {
+                     slot->has_lost_lease = true;
+                     ++counters_.leases_lost;
+                     // What was not begun is not ours to begin any more.
+                     if (slot->state == SlotState::receiving || slot->state == SlotState::waiting) let_go(*slot);
+                   }
+                 }
+               });
+  }
+}
+
+void Consumer::look_around() {
+  look_timer_.arm(others_have_pending_ ? kLookIntervalBusy : kLookInterval);
+  if (!bus_.is_connected() || !has_groups_ || is_draining_) return;
+  others_have_pending_ = false;
+  if (!is_service_ready_ && parked_by_us_.empty()) return;
+  for (std::size_t queue = 0; queue < options_.queues.size(); ++queue) look_around_queue(queue);
+}
+
+void Consumer::look_around_queue(std::size_t queue) {
+  bus_.pending_entries(options_.queues[queue], millis(kOrphanAge), kLookLimit,
+                       [this, queue](Result<std::vector<PendingEntry>> pending) {
+                         if (pending && !is_draining_) on_pending_overview(queue, std::move(*pending));
+                       });
+}
+
+void Consumer::on_pending_overview(std::size_t queue, std::vector<PendingEntry> pending) {
+  std::map<std::string, std::vector<PendingEntry>> by_consumer;
+  for (PendingEntry& entry : pending) by_consumer[entry.consumer].push_back(entry);
+
+  if (auto mine = by_consumer.extract(options_.instance)) {
+    // Ours for a second, and not in hand: a reply got lost. Asked for in the one way that is safe.
+    const bool is_lost = std::any_of(mine.mapped().begin(), mine.mapped().end(), [&](const PendingEntry& entry) {
+      return !by_entry_.contains({queue, entry.id});
+    });
+    if (is_lost && !must_look_for_own_) {
+      must_look_for_own_ = true;
+      if (reader_->is_reading()) {
+        reader_->unblock();
+      } else {
+        read_more();
+      }
+    }
+  }
+  if (auto parked = by_consumer.extract(std::string(frames::kParkedConsumer))) {
+    others_have_pending_ = true;
+    std::vector<PendingEntry> wanted;
+    for (const PendingEntry& entry : parked.mapped()) {
+      const auto ours = std::find_if(parked_by_us_.begin(), parked_by_us_.end(), [&](const Parked& known) {
+        return known.queue == queue && known.id == entry.id;
+      });
+      const bool is_ours = ours != parked_by_us_.end();
+      const bool was_left = is_ours && loop_.now() - ours->since > kParkedAlone;
+      // Who handed back does not take it again, unless nobody else did: then it is answered, not run.
+      if (was_left || (is_service_ready_ && !is_ours)) wanted.push_back({entry.id, entry.consumer, 0, 0});
+    }
+    claim_from(queue, std::string(frames::kParkedConsumer), std::move(wanted), Obtained::parked);
+  }
+  std::erase_if(parked_by_us_, [&](const Parked& parked) { return loop_.now() - parked.since > 60s; });
+  if (by_consumer.empty() || !is_service_ready_) return;
+
+  others_have_pending_ = true;
+  std::vector<std::string> names;
+  std::vector<std::string> channels;
+  for (const auto& [consumer, entries] : by_consumer) {
+    names.push_back(consumer);
+    channels.push_back(names_.alive_channel(options_.service, consumer));
+  }
+  bus_.subscribers(std::move(channels), [this, queue, names, by_consumer = std::move(by_consumer)](
+                                            Result<std::vector<std::uint64_t>> counts) mutable {
+    if (is_draining_ || !is_service_ready_) return;
+    if (!counts && (counts.error().code == Code::outcome_unknown || counts.error().code == Code::closed)) return;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      bool is_gone = false;
+      // Where NUMSUB cannot be used the lease alone decides. Shortly after our own return others' silence says nothing.
+      if (counts && (*counts)[i] == 0 && loop_.now() - bus_.connected_since() > kReconnectGrace) {
+        const auto [first, is_new] = seen_gone_.try_emplace(names[i], loop_.now());
+        is_gone = !is_new && loop_.now() - first->second >= kGoneAfter;
+      } else {
+        seen_gone_.erase(names[i]);
+      }
+      take_over_from(queue, names[i], std::move(by_consumer[names[i]]), is_gone);
+    }
+    if (seen_gone_.size() > 1000) seen_gone_.clear();
+  });
+}
+
+void Consumer::take_over_from(std::size_t queue, const std::string& consumer, std::vector<PendingEntry> entries,
+                              bool is_gone) {
+  std::vector<PendingEntry> wanted;
+  std::vector<EntryId> unknown;
+  for (const PendingEntry& entry : entries) {
+    if (entry.idle_ms > millis(options_.lease)) {
+      wanted.push_back(entry);  // whoever it is, the lease is over
+      continue;
+    }
+    if (!is_gone) continue;
+    const auto seen = repeatable_seen_.find(entry.id);
+    if (seen == repeatable_seen_.end()) {
+      unknown.push_back(entry.id);
+    } else if (seen->second || options_.redelivery_always) {
+      wanted.push_back(entry);
+    }
+    // Not repeatable: its sidecar may only be cut off. It waits for the lease.
+  }
+  claim_from(queue, consumer, std::move(wanted), Obtained::taken_over);
+  if (unknown.empty()) return;
+  bus_.read_entries(options_.queues[queue], std::move(unknown),
+                    [this, queue, consumer, entries](Result<std::vector<messaging::OwnedEntry>> read) {
+                      if (!read || is_draining_ || !is_service_ready_) return;
+                      if (repeatable_seen_.size() > kRepeatableSeenLimit) repeatable_seen_.clear();
+                      std::vector<PendingEntry> repeatable;
+                      for (const messaging::OwnedEntry& entry : *read) {
+                        auto frame = decoder_.decode(views_of(entry));
+                        const auto* request = frame ? std::get_if<frames::Request>(&*frame) : nullptr;
+                        const bool may = request == nullptr || request->repeatable || options_.redelivery_always;
+                        repeatable_seen_[entry.id] = may;
+                        const auto at = std::find_if(entries.begin(), entries.end(), [&](const PendingEntry& pending) {
+                          return pending.id == entry.id;
+                        });
+                        if (may && at != entries.end()) repeatable.push_back(*at);
+                      }
+                      claim_from(queue, consumer, std::move(repeatable), Obtained::taken_over);
+                    });
+}
+
+void Consumer::claim_from(std::size_t queue, const std::string& consumer, std::vector<PendingEntry> entries,
+                          Obtained obtained) {
+  // More than the service may have at once would only wait here instead of at a peer.
+  const std::size_t held = waiting_.size();
+  const std::size_t most = held >= options_.max_in_flight ? 0 : options_.max_in_flight - held;
+  if (entries.size() > most) entries.resize(most);
+  // No claim while we ask what is ours: its answer would be a moment old.
+  if (entries.empty() || own_lookups_ > 0) return;
+  ++claims_;
+  bus_.claim(options_.queues[queue], options_.instance, consumer, std::move(entries),
+             [this, queue, obtained](Result<std::vector<ClaimedEntry>> claimed) {
+               --claims_;
+               if (!claimed) {
+                 if (claimed.error().code == Code::outcome_unknown) must_look_for_own_ = true;
+                 return read_more();
+               }
+               if (obtained == Obtained::taken_over) counters_.taken_over += claimed->size();
+               obtain_claimed(queue, std::move(*claimed), obtained);
+               read_more();
+             });
+}
+
+void Consumer::keep_inbox() {
+  inbox_timer_.arm(limits::kStreamTtlRefresh);
+  if (!bus_.is_connected()) return;
+  bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_, [this](Result<bool> made) {
+    if (made && *made) handler_.on_bus_emptied();
+  });
+  for (const std::string& queue : options_.queues) {
+    // Consumers of instances that are gone for ten leases and own nothing.
+    bus_.sweep(queue, options_.instance, millis(options_.lease) * 10, {});
+  }
+}
+
+// --- drain ----------------------------------------------------------------------------------------------------------
+
+void Consumer::drain(base::UniqueFunction<void()> done) {
+  if (is_draining_) return;
+  is_draining_ = true;
+  on_drained_ = std::move(done);
+  announce_reading();
+  if (reader_ != nullptr && reader_->is_reading()) reader_->unblock();
+  std::vector<Serial> serials;
+  for (const auto& [serial, slot] : slots_) {
+    if (slot->state == SlotState::receiving || slot->state == SlotState::waiting) serials.push_back(serial);
+  }
+  for (const Serial serial : serials) {
+    if (Slot* slot = find(serial)) hand_back_or_fail(*slot, "draining");
+  }
+  waiting_.clear();
+  loop_.defer([this] { check_drained(); });
+}
+
+void Consumer::check_drained() {
+  if (!is_draining_ || !on_drained_ || !slots_.empty() || (reader_ != nullptr && reader_->is_reading())) return;
+  auto done = std::move(on_drained_);
+  loop_.defer(std::move(done));
+}
+
+}  // namespace outrigger::router

@@ -1,0 +1,203 @@
+// Consumer: the service's side of delivery. Reads the service's addresses as a member of the consumer group, decides
+// what may be run, calls the service, answers, and only then settles; renews what it works on, hands back what it did
+// not begin, and takes over from instances that are gone. The rules are docs/protocol.md, "Owning a request". One per
+// sidecar, loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "bridge/base/limits.h"
+#include "bridge/base/unique_function.h"
+#include "bridge/frames/frame_codec.h"
+#include "bridge/messaging/bus.h"
+#include "bridge/net/event_loop.h"
+#include "bridge/net/timer.h"
+#include "bridge/router/delivery_policy.h"
+#include "bridge/router/service.h"
+
+namespace outrigger::router {
+
+// Counts since start, for metrics and tests.
+struct ConsumerCounters {
+  std::uint64_t delivered = 0;        // entries obtained in any way
+  std::uint64_t begun = 0;            // calls of the service
+  std::uint64_t answered = 0;         // answers confirmed by the bus and settled
+  std::uint64_t redelivered = 0;      // obtained with a delivery count above 1
+  std::uint64_t taken_over = 0;
+  std::uint64_t handed_back = 0;
+  std::uint64_t outcome_unknown = 0;  // answered so
+  std::uint64_t expired = 0;
+  std::uint64_t duplicates = 0;       // same request id already in hand
+  std::uint64_t malformed = 0;
+  std::uint64_t undeliverable = 0;    // answers nobody could be given by the deadline
+  std::uint64_t leases_lost = 0;
+};
+
+// What the consumer tells the sidecar that owns it. Called from the loop.
+class ConsumerHandler {
+ public:
+  // The service refused a connection: reading stops until set_service_ready(true).
+  virtual void on_service_refused() = 0;
+  // Reading became possible (groups there, alive subscription confirmed), or impossible.
+  virtual void on_reading_changed(bool is_reading) = 0;
+  // Queues had to be made anew: what else this instance keeps on the bus may be gone, too.
+  virtual void on_bus_emptied() = 0;
+  virtual void on_resync_requested(const frames::ResyncRequest& request) = 0;
+  // One finished request, for records: `status` 0 when there was no answer of the service.
+  virtual void on_request_done(const frames::Request& /*request*/, int /*status*/, std::string_view /*outcome*/,
+                               base::Duration /*service_time*/, base::Duration /*queue_wait*/) {}
+
+ protected:
+  ~ConsumerHandler() = default;
+};
+
+class Consumer final : private messaging::GroupReaderHandler,
+                       private messaging::CursorReaderHandler,
+                       private messaging::BusObserver {
+ public:
+  struct Options {
+    std::string service;
+    std::string instance;              // consumer name
+    std::vector<std::string> queues;   // addresses, narrow ones first
+    std::string inbox;
+    std::uint32_t max_in_flight = 64;  // requests with the service at once
+    std::uint32_t batch_size = 0;      // caps COUNT; 0 = free slots
+    base::Duration lease = base::limits::kLeaseDuration;
+    bool redelivery_always = false;
+    std::size_t body_limit = base::limits::kBodyBytes;  // of requests and answers
+  };
+
+  // References outlive the consumer. Nothing happens before start().
+  Consumer(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Service& service,
+           ConsumerHandler& handler, Options options);
+  ~Consumer();
+  Consumer(const Consumer&) = delete;
+  Consumer& operator=(const Consumer&) = delete;
+
+  void start();
+  // The prober's verdict. While false nothing new is read or claimed.
+  void set_service_ready(bool is_ready);
+  bool is_reading() const { return may_read(); }
+  // Stops reading, hands back what is not begun, finishes the rest, then calls `done` (in a later turn). Once.
+  void drain(base::UniqueFunction<void()> done);
+
+  const ConsumerCounters& counters() const { return counters_; }
+  std::size_t in_hand() const { return slots_.size(); }
+  std::size_t with_service() const { return begun_; }
+
+ private:
+  struct Slot;
+  enum class SlotState : std::uint8_t;
+  using Serial = std::uint64_t;
+
+  void on_bus_connected(bool is_new_incarnation) override;
+  void on_bus_lost(const base::Error& why) override;
+  void on_reader_connected(const std::string& incarnation) override;
+  void on_delivered(const std::string& queue, std::span<const messaging::EntryView> entries) override;
+  void on_read_done() override;
+  void on_queue_missing() override;
+  void on_reader_lost() override;
+  void on_entries(const std::string& stream, std::span<const messaging::EntryView> entries) override;
+
+  void prepare_queues();
+  bool may_read() const;
+  void announce_reading();
+  void read_more();
+  void look_for_own_pending();
+
+  void obtain(std::size_t queue, messaging::EntryId id, std::span<const frames::EntryField> fields,
+              std::uint32_t delivery_count, Obtained obtained, const std::string& incarnation);
+  void obtain_claimed(std::size_t queue, std::vector<messaging::ClaimedEntry> claimed, Obtained obtained);
+  void begin(Slot& slot);
+  void begin_waiting();
+  void call_finished(Slot& slot);
+  void on_service_failed(Slot& slot, ServiceFailure failure);
+  void answer_fault(Slot& slot, frames::Fault fault, std::string detail);
+  void publish_answer(Slot& slot);
+  void on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed);
+  void retry_answer(Slot& slot);
+  void settle(Slot& slot);
+  void on_settled(Serial serial, base::Result<void> result);
+  void hand_back(Slot& slot);
+  void hand_back_or_fail(Slot& slot, std::string detail);
+  void let_go(Slot& slot);
+  void settle_unparsed(std::size_t queue, messaging::EntryId id);
+
+  void on_request_data(frames::StreamData data);
+  void renew();
+  void look_around();
+  void look_around_queue(std::size_t queue);
+  void on_pending_overview(std::size_t queue, std::vector<messaging::PendingEntry> pending);
+  void claim_from(std::size_t queue, const std::string& consumer, std::vector<messaging::PendingEntry> entries,
+                  Obtained obtained);
+  void take_over_from(std::size_t queue, const std::string& consumer, std::vector<messaging::PendingEntry> entries,
+                      bool is_gone);
+  void keep_inbox();
+  void check_drained();
+
+  Slot* find(Serial serial);
+  std::vector<messaging::EntryId> in_hand_ids(std::size_t queue) const;
+  std::size_t room() const;
+
+  net::EventLoop& loop_;
+  messaging::Bus& bus_;
+  const frames::QueueNames& names_;
+  Service& service_;
+  ConsumerHandler& handler_;
+  Options options_;
+  frames::FrameDecoder decoder_;
+  ConsumerCounters counters_;
+
+  std::unique_ptr<messaging::GroupReader> reader_;
+  std::unique_ptr<messaging::CursorReader> inbox_reader_;
+  std::unique_ptr<messaging::AliveSubscription> alive_;
+  messaging::EntryId inbox_cursor_;
+
+  bool has_groups_ = false;           // every queue was made or confirmed since the bus came up
+  bool is_service_ready_ = false;
+  bool is_draining_ = false;
+  bool was_reading_ = false;
+  bool must_look_for_own_ = false;    // the reader's connection was lost: something may be ours without our knowledge
+  std::uint32_t own_lookups_ = 0;     // unanswered own_pending questions
+  std::uint32_t claims_ = 0;          // unanswered claims
+  std::uint32_t preparations_ = 0;    // unanswered ensure_group / ensure_stream
+  std::size_t rotation_ = 0;          // which queue is listed first
+  base::Duration prepare_backoff_{};
+
+  std::unordered_map<Serial, std::unique_ptr<Slot>> slots_;
+  std::map<std::pair<std::size_t, messaging::EntryId>, Serial> by_entry_;
+  std::unordered_map<std::string, Serial> by_request_;
+  std::deque<Serial> waiting_;        // in hand, but the service has all it may have at once
+  Serial last_serial_ = 0;
+  std::size_t begun_ = 0;
+  std::vector<std::pair<std::size_t, messaging::EntryId>> left_hand_;  // while an own_pending question is out
+
+  // Non-repeatable requests we handed back: never run by us again, whether the hand-back took effect or not.
+  std::unordered_set<std::string> never_again_;
+  std::deque<std::string> never_again_order_;
+  // What we handed back, to see whether somebody takes it: else it is claimed back to be answered.
+  struct Parked {
+    std::size_t queue;
+    messaging::EntryId id;
+    base::TimePoint since;
+  };
+  std::vector<Parked> parked_by_us_;
+  std::map<std::string, base::TimePoint> seen_gone_;  // consumer -> first zero reading of its alive channel
+  bool others_have_pending_ = false;
+  std::map<messaging::EntryId, bool> repeatable_seen_;  // of entries of others that were looked at
+
+  net::Timer prepare_timer_;
+  net::Timer renew_timer_;
+  net::Timer look_timer_;
+  net::Timer inbox_timer_;
+  base::UniqueFunction<void()> on_drained_;
+};
+
+}  // namespace outrigger::router
