@@ -104,7 +104,7 @@ TEST(QueueNames, bad_configuration_is_refused_by_name) {
   EXPECT_THAT(fault_of({.request_queue_template = "q:{service}:{region}"}), HasSubstr("placeholders"));
   EXPECT_THAT(fault_of({.request_queue_template = "q:{service"}), HasSubstr("braces"));
   EXPECT_THAT(fault_of({.request_queue_template = "q:service}"}), HasSubstr("braces"));
-  EXPECT_THAT(fault_of({.inbox_template = "in box:{service}:{instance}"}), HasSubstr("InboxTemplate"));
+  EXPECT_THAT(fault_of({.inbox_template = "in box:{service}:{instance}"}), HasSubstr("InboxQueueTemplate"));
   EXPECT_THAT(fault_of({.dead_template = "d:{service}:{service}"}), HasSubstr("DeadQueueTemplate"));
   EXPECT_THAT(fault_of({.control = "con{trol}"}), HasSubstr("ControlQueueName"));
   EXPECT_THAT(fault_of({.key_prefix = "a b"}), HasSubstr("printable"));
