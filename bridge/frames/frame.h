@@ -87,20 +87,28 @@ struct Request {
   std::string scheme;     // http or https: how the client reached the gateway
   std::string authority;  // the client's Host
   base::HeaderList headers;
-  std::string reply_to;           // reply stream
-  std::int64_t deadline_ms = 0;   // Valkey's clock
-  std::string bus;                // the bus's incarnation as the caller saw it; opaque, printable ASCII
+  std::string reply_to;          // reply stream
+  std::int64_t deadline_ms = 0;  // Valkey's clock
+  std::string bus;               // the bus's incarnation as the caller saw it; opaque, printable ASCII
   bool repeatable = false;
   std::uint32_t max_attempts = 3;
-  std::string traceparent;        // may be empty
-  std::string tracestate;         // may be empty
+  std::string traceparent;               // may be empty
+  std::string tracestate;                // may be empty
   std::optional<StreamedBody> streamed;  // body is not inline
   std::string body;                      // field `b`; empty when streamed
   friend bool operator==(const Request&, const Request&) = default;
 };
 
 // How a sidecar reports that there is no answer of the service. Travels as the member `fault` of RESPONSE.
-enum class Fault : std::uint8_t { service_unreachable, bad_answer, outcome_unknown, timeout, expired, body_too_large, unavailable };
+enum class Fault : std::uint8_t {
+  service_unreachable,
+  bad_answer,
+  outcome_unknown,
+  timeout,
+  expired,
+  body_too_large,
+  unavailable
+};
 
 // RESPONSE 4: the first one of an id binds (instance, attempt); others are late.
 struct Response {
@@ -112,8 +120,8 @@ struct Response {
   std::string reason;         // reason phrase; may be empty
   base::HeaderList headers;
   std::optional<Fault> fault;
-  std::string detail;        // for logs, with `fault`
-  bool end = true;           // no stream data follows
+  std::string detail;                   // for logs, with `fault`
+  bool end = true;                      // no stream data follows
   std::optional<std::uint64_t> length;  // of the whole body, if known and !end
   std::uint32_t service_ms = 0;         // time the service took, for the caller's records
   std::string body;                     // field `b`: first (or all) bytes
@@ -159,12 +167,14 @@ struct Credit {
   friend bool operator==(const Credit&, const Credit&) = default;
 };
 
-// The names these values have on the wire; stable, also used in logs and metrics. name_of(FrameType) is for people only.
+// The names these values have on the wire; stable, also used in logs and metrics. name_of(FrameType) is for people
+// only.
 std::string_view name_of(FrameType type);
 std::string_view name_of(InstanceState state);
 std::string_view name_of(WakeMode mode);
 std::string_view name_of(Fault fault);
 
-using Frame = std::variant<InstanceFrame, EndpointsUpdate, ResyncRequest, Request, Response, StreamData, Accept, Cancel, Credit>;
+using Frame =
+    std::variant<InstanceFrame, EndpointsUpdate, ResyncRequest, Request, Response, StreamData, Accept, Cancel, Credit>;
 
 }  // namespace outrigger::frames
