@@ -1,0 +1,158 @@
+#include "sidecar/registration.h"
+
+#include <utility>
+
+#include "bridge/base/ids.h"
+#include "bridge/base/limits.h"
+#include "bridge/base/log.h"
+#include "bridge/openapi/metadata_codec.h"
+
+namespace outrigger::sidecar {
+namespace {
+
+using base::Result;
+using frames::FrameType;
+using frames::InstanceState;
+using namespace std::chrono_literals;
+namespace limits = base::limits;
+
+constexpr base::Duration kMetadataTtl = std::chrono::hours(24 * 7);
+constexpr base::Duration kRetry = 500ms;
+
+}  // namespace
+
+Registration::Registration(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options)
+    : loop_(loop),
+      bus_(bus),
+      names_(names),
+      identity_(std::move(options.identity)),
+      interval_(options.interval),
+      beat_timer_(loop, [this] { beat(); }) {
+  identity_.state = InstanceState::starting;
+  bus_.add_observer(*this);
+}
+
+Registration::~Registration() { bus_.remove_observer(*this); }
+
+void Registration::set_metadata(const openapi::ServiceMetadata& metadata) {
+  auto encoded = openapi::encode_metadata(metadata);
+  if (!encoded) {
+    // Too large or not UTF-8: the service is reachable all the same, but without its document.
+    base::log_warn("the service's metadata cannot be announced: every path is passed to it",
+                   {{"why", encoded.error().detail}});
+    openapi::ServiceMetadata plain = metadata;
+    plain.document.clear();
+    plain.endpoints.clear();
+    plain.catch_all = true;
+    encoded = openapi::encode_metadata(plain);
+    if (!encoded) return;
+  }
+  if (encoded->hash == identity_.metadata_hash) return;
+  metadata_bytes_ = std::move(encoded->bytes);
+  identity_.metadata_hash = std::move(encoded->hash);
+  announce();
+}
+
+void Registration::set_state(InstanceState state) {
+  if (identity_.state == state || is_over_) return;
+  identity_.state = state;
+  if (has_said_hello_) {
+    beat();  // a change of state is sent at once
+  } else {
+    announce();
+  }
+}
+
+void Registration::on_bus_connected(bool) { announce(); }
+void Registration::on_bus_lost(const base::Error&) { has_said_hello_ = false; }
+void Registration::on_bus_emptied() { announce(); }
+
+void Registration::announce() {
+  if (!bus_.is_connected() || identity_.metadata_hash.empty() || identity_.state == InstanceState::starting || is_over_) {
+    return;
+  }
+  store_metadata(true);
+}
+
+void Registration::store_metadata(bool announce_update) {
+  const std::string key = names_.endpoints_key(identity_.service, identity_.metadata_hash);
+  // The TTL is refreshed where the bytes are there: one copy, however many replicas.
+  bus_.refresh_ttl(key, kMetadataTtl, [this, key, announce_update](Result<bool> is_there) {
+    if (!is_there) return;  // comes again with the bus
+    const auto go_on = [this, announce_update] {
+      if (!announce_update) return;
+      if (!has_said_hello_) say(FrameType::hello);
+      say_endpoints();
+    };
+    if (*is_there) return go_on();
+    bus_.set(key, metadata_bytes_, kMetadataTtl, false, [this, go_on](Result<bool> result) {
+      if (result) return go_on();
+      if (result.error().code == base::Code::closed || result.error().code == base::Code::outcome_unknown) return;
+      base::log_warn("cannot store the service's metadata", {{"why", result.error().detail}});
+      beat_timer_.arm(kRetry);
+    });
+  });
+}
+
+void Registration::say(FrameType type) {
+  identity_.type = type;
+  identity_.seq = ++seq_;
+  identity_.interval_ms =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(interval_).count());
+  const auto frame = frames::encode(identity_);
+  if (!frame) return base::log_error("cannot encode a control frame", {{"why", frame.error().detail}});
+  messaging::Bus::PublishOptions options;
+  options.may_create = true;
+  options.max_length = limits::kControlStreamEntries;
+  bus_.publish(names_.control(), *frame, options, [this, type](Result<std::optional<messaging::EntryId>> result) {
+    if (result) {
+      if (type == FrameType::hello) {
+        has_said_hello_ = true;
+        base::log_info("registered", {{"service", identity_.service}, {"instance", identity_.instance}});
+      }
+      return;
+    }
+    if (!is_over_) beat_timer_.arm(kRetry);
+  });
+  if (is_over_) return;
+  // Jitter of a tenth: a fleet started at once does not beat in step.
+  const auto tenth = std::chrono::duration_cast<std::chrono::microseconds>(interval_ / 10).count();
+  beat_timer_.arm(interval_ - std::chrono::microseconds(
+                                  base::random_below(static_cast<std::uint64_t>(std::max<std::int64_t>(tenth, 1)))));
+}
+
+void Registration::say_endpoints() {
+  frames::EndpointsUpdate update;
+  update.instance = identity_.instance;
+  update.seq = ++seq_;
+  update.service = identity_.service;
+  update.service_version = identity_.service_version;
+  update.metadata_hash = identity_.metadata_hash;
+  update.metadata_key = names_.endpoints_key(identity_.service, identity_.metadata_hash);
+  const auto frame = frames::encode(update);
+  if (!frame) return base::log_error("cannot encode a control frame", {{"why", frame.error().detail}});
+  messaging::Bus::PublishOptions options;
+  options.may_create = true;
+  options.max_length = limits::kControlStreamEntries;
+  bus_.publish(names_.control(), *frame, options, [](Result<std::optional<messaging::EntryId>>) {});
+}
+
+void Registration::beat() {
+  if (is_over_ || !bus_.is_connected()) return;
+  if (!has_said_hello_) return announce();
+  say(FrameType::heartbeat);
+  store_metadata(false);
+}
+
+void Registration::on_resync_requested(const frames::ResyncRequest& request) {
+  if (!request.metadata_hash.empty() && request.metadata_hash != identity_.metadata_hash) return;
+  announce();
+}
+
+void Registration::say_goodbye() {
+  if (std::exchange(is_over_, true)) return;
+  beat_timer_.cancel();
+  if (has_said_hello_ && bus_.is_connected()) say(FrameType::goodbye);
+}
+
+}  // namespace outrigger::sidecar

@@ -1,0 +1,160 @@
+#include "sidecar/sidecar.h"
+
+#include <utility>
+
+#include "bridge/app/process.h"
+#include "bridge/base/ids.h"
+#include "bridge/base/log.h"
+
+namespace outrigger::sidecar {
+namespace {
+
+using frames::InstanceState;
+using namespace std::chrono_literals;
+
+net::Endpoint endpoint_of(const base::HostPort& upstream) { return net::Endpoint::tcp(upstream.host, upstream.port); }
+
+// Every address this instance answers to, narrow ones first.
+std::vector<std::string> addresses(const SidecarConfig& config, const frames::QueueNames& names) {
+  const auto& service = config.service;
+  std::vector<std::string> queues;
+  if (!service.region.empty()) {
+    queues.push_back(names.request_queue(service.name, service.version, service.region));
+    queues.push_back(names.request_queue(service.name, {}, service.region));
+  }
+  queues.push_back(names.request_queue(service.name, service.version));
+  queues.push_back(names.request_queue(service.name));
+  return queues;
+}
+
+frames::InstanceFrame identity(const SidecarConfig& config, const frames::QueueNames& names, const std::string& instance,
+                               const std::vector<std::string>& queues, const std::string& inbox) {
+  frames::InstanceFrame frame;
+  frame.instance = instance;
+  frame.service = config.service.name;
+  frame.service_version = config.service.version;
+  frame.region = config.service.region;
+  frame.queues = queues;
+  frame.group = names.consumer_group();
+  frame.inbox = inbox;
+  return frame;
+}
+
+router::Consumer::Options consumer_options(const SidecarConfig& config, const std::string& instance,
+                                           const std::vector<std::string>& queues, const std::string& inbox) {
+  router::Consumer::Options options;
+  options.service = config.service.name;
+  options.instance = instance;
+  options.queues = queues;
+  options.inbox = inbox;
+  options.max_in_flight = static_cast<std::uint32_t>(config.max_in_flight);
+  options.batch_size = static_cast<std::uint32_t>(config.messaging.batch_size);
+  options.lease = config.messaging.lease_duration;
+  options.redelivery_always = config.messaging.redelivery == app::Redelivery::always;
+  return options;
+}
+
+}  // namespace
+
+Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names)
+    : loop_(loop),
+      config_(std::move(config)),
+      names_(std::move(names)),
+      instance_(base::new_process_id()),
+      queues_(addresses(config_, names_)),
+      inbox_(names_.inbox(config_.service.name, instance_)),
+      bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group()}),
+      service_(loop, endpoint_of(config_.service.upstream), static_cast<std::size_t>(config_.max_in_flight),
+               base::limits::kBodyBytes),
+      probe_(loop,
+             {endpoint_of(config_.service.upstream), to_string(config_.service.upstream), config_.service.health_path,
+              config_.service.openapi_path},
+             [this](bool is_up) {
+               if (is_up) {
+                 base::log_info("the service is up", {{"upstream", config_.service.upstream_url}});
+               } else {
+                 base::log_warn("the service is down", {{"upstream", config_.service.upstream_url}});
+               }
+               consumer_.set_service_ready(is_up);
+             },
+             [this](ServiceProbe::Scraped scraped) { on_scraped(std::move(scraped)); }),
+      registration_(loop, bus_, names_,
+                    {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
+      consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_)),
+      drain_timer_(loop, [this] {
+        base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
+        leave();
+      }) {}
+
+base::Result<void> Sidecar::start() {
+  health_.add_check("bus", [this] { return bus_.is_connected() ? "" : "not connected"; });
+  health_.add_check("service", [this] { return probe_.is_healthy() ? "" : "not reachable"; });
+  health_.add_check("reading", [this] { return consumer_.is_reading() ? "" : "not reading the request queue"; });
+  health_.add_check("registered", [this] { return registration_.has_said_hello() ? "" : "HELLO not written yet"; });
+  if (config_.process.health) {
+    const auto at = health_.listen(loop_, *config_.process.health);
+    if (!at) return at.error();
+    base::log_info("health listener is open", {{"address", net::to_string(*at)}});
+  }
+  base::log_info("sidecar starts", {{"service", config_.service.name},
+                                    {"version", config_.service.version},
+                                    {"instance", instance_},
+                                    {"upstream", config_.service.upstream_url},
+                                    {"bus", config_.messaging.valkey.to_string_redacted()}});
+  probe_.start();
+  consumer_.start();
+  return {};
+}
+
+void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {
+  openapi::ServiceMetadata metadata;
+  metadata.service = config_.service.name;
+  metadata.service_version = config_.service.version;
+  metadata.mount = config_.service.mount;
+  metadata.refuse_unlisted = config_.service.unlisted_paths == UnlistedPaths::refuse;
+  metadata.rewrite_location = config_.service.rewrite_location;
+  metadata.endpoints = std::move(scraped.endpoints);
+  metadata.document = std::move(scraped.document);
+  metadata.catch_all = scraped.catch_all;
+  registration_.set_metadata(metadata);
+}
+
+void Sidecar::on_reading_changed(bool is_reading) {
+  if (registration_.state() == InstanceState::draining) return;
+  // Nobody should send work here while nothing is read; what is in flight goes on.
+  if (is_reading) {
+    registration_.set_state(InstanceState::healthy);
+  } else if (registration_.state() == InstanceState::healthy && !probe_.is_healthy()) {
+    registration_.set_state(InstanceState::degraded);
+  }
+}
+
+void Sidecar::drain(base::UniqueFunction<void()> done) {
+  on_drained_ = std::move(done);
+  health_.begin_drain();
+  base::log_info("draining", {{"in_flight", consumer_.in_hand()}});
+  probe_.stop();
+  registration_.set_state(InstanceState::draining);
+  drain_timer_.arm(config_.process.drain_time);
+  consumer_.drain([this] { leave(); });
+}
+
+void Sidecar::leave() {
+  drain_timer_.cancel();
+  if (!on_drained_) return;
+  registration_.say_goodbye();
+  service_.close();
+  auto done = std::make_shared<base::UniqueFunction<void()>>(std::move(on_drained_));
+  if (!bus_.is_connected()) return loop_.defer([done] { (*done)(); });
+  bus_.remove_key(inbox_);
+  auto left = std::make_shared<std::size_t>(queues_.size());
+  for (const std::string& queue : queues_) {
+    bus_.sweep(queue, instance_, 0, {});
+    // The reply to the last of these says that everything before it was written.
+    bus_.remove_consumer(queue, instance_, [done, left](base::Result<void>) {
+      if (--*left == 0) (*done)();
+    });
+  }
+}
+
+}  // namespace outrigger::sidecar

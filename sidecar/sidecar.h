@@ -1,0 +1,54 @@
+// The sidecar as one object: what it is made of, and how it starts, serves and drains. Loop thread only.
+#pragma once
+
+#include <memory>
+
+#include "bridge/app/health.h"
+#include "bridge/frames/queue_names.h"
+#include "bridge/net/event_loop.h"
+#include "bridge/router/consumer.h"
+#include "bridge/valkey/valkey_bus.h"
+#include "sidecar/registration.h"
+#include "sidecar/service_handler.h"
+#include "sidecar/service_probe.h"
+#include "sidecar/sidecar_config.h"
+
+namespace outrigger::sidecar {
+
+class Sidecar final : private router::ConsumerHandler {
+ public:
+  Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names);
+
+  // Opens the health listener and begins. Error: the listener cannot be opened.
+  base::Result<void> start();
+  // Stops reading, hands back, finishes, says goodbye; then `done`. At the latest after the drain time.
+  void drain(base::UniqueFunction<void()> done);
+
+ private:
+  void on_service_refused() override { probe_.report_refused(); }
+  void on_reading_changed(bool is_reading) override;
+  void on_bus_emptied() override { registration_.on_bus_emptied(); }
+  void on_resync_requested(const frames::ResyncRequest& request) override {
+    registration_.on_resync_requested(request);
+  }
+
+  void on_scraped(ServiceProbe::Scraped scraped);
+  void leave();
+
+  net::EventLoop& loop_;
+  SidecarConfig config_;
+  frames::QueueNames names_;
+  std::string instance_;
+  std::vector<std::string> queues_;
+  std::string inbox_;
+  valkey::ValkeyBus bus_;
+  ServiceHandler service_;
+  ServiceProbe probe_;
+  Registration registration_;
+  router::Consumer consumer_;
+  app::Health health_;
+  net::Timer drain_timer_;
+  base::UniqueFunction<void()> on_drained_;
+};
+
+}  // namespace outrigger::sidecar
