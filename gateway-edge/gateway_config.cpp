@@ -32,6 +32,13 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
                     "Most header fields of a request; above: 431.");
   table.add_size("Gateway:Limits:TargetBytes", config.limits.target_bytes, 256, 32 * kKiB,
                  "Longest request target; above: 414.");
+  using telemetry::AccessFormat;
+  table.add_choice<AccessFormat>("Gateway:AccessLog", config.access_log,
+                                 {{"off", AccessFormat::off},
+                                  {"json", AccessFormat::json},
+                                  {"text", AccessFormat::text},
+                                  {"brief", AccessFormat::brief}},
+                                 "One record per request on standard output: JSON, Envoy's line, or a brief one.");
   app::declare_process(table, "Gateway:Process", config.process);
 }
 

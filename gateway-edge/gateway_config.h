@@ -10,6 +10,7 @@
 #include "bridge/app/messaging_config.h"
 #include "bridge/app/process_config.h"
 #include "bridge/base/limits.h"
+#include "bridge/telemetry/access_log.h"
 
 namespace outrigger::gateway {
 
@@ -33,6 +34,7 @@ struct GatewayConfig {
     std::size_t header_count = base::limits::kHeaderCount;
     std::size_t target_bytes = base::limits::kTargetBytes;
   } limits;
+  telemetry::AccessFormat access_log = telemetry::AccessFormat::json;  // records go to standard output
   app::ProcessConfig process;
 };
 

@@ -64,15 +64,15 @@ void EventLoop::arm_wait() {
 
 void EventLoop::run_turn(Wait wait) {
   CHECK_ON_LOOP(*this);
-  now_ = clock_.monotonic();
+  refresh_now();
   timers_.run_due(now_);
   // Work asked for by a timer or left by the last drain must not wait for a socket.
   const bool may_block = wait == Wait::yes && !is_stopped_ && deferred_.empty() && graveyard_.empty() &&
                          flushes_.empty() && timers_.next_deadline() > now_;
   if (may_block) arm_wait();
+  is_now_stale_ = true;
   event_base_loop(base_.get(), may_block ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
   if (may_block && !event_pending(&wait_event_, EV_TIMEOUT, nullptr)) wait_armed_for_ = base::TimePoint::max();
-  now_ = clock_.monotonic();
   if (std::exchange(mailbox_is_due_, false)) run_mailbox();
 
   std::swap(deferred_, deferred_spare_);

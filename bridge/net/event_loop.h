@@ -47,8 +47,11 @@ class EventLoop {
   // One turn: due timers, sockets, mailbox, deferred work, flushes, deletions. Wait::no does not block for sockets.
   void run_turn(Wait wait = Wait::yes);
 
-  // This turn's time; read once per turn.
-  base::TimePoint now() const { return now_; }
+  // This turn's time: read once before the timers and once after the wait, when somebody asks.
+  base::TimePoint now() {
+    if (is_now_stale_) refresh_now();
+    return now_;
+  }
   base::Clock& clock() { return clock_; }
   TimerQueue& timers() { return timers_; }
   event_base* base() { return base_.get(); }
@@ -82,6 +85,10 @@ class EventLoop {
     void* object;
     void (*destroy)(void*);
   };
+  void refresh_now() {
+    now_ = clock_.monotonic();
+    is_now_stale_ = false;
+  }
   void bury();
   void run_mailbox();
   void arm_wait();
@@ -90,6 +97,7 @@ class EventLoop {
   EventBasePtr base_;
   std::thread::id thread_ = std::this_thread::get_id();
   base::TimePoint now_;
+  bool is_now_stale_ = false;  // the loop has waited since it was read
   TimerQueue timers_;
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
   FdEvent mailbox_event_;

@@ -1,5 +1,7 @@
 #include "bridge/net/event_loop.h"
 
+#include <unistd.h>
+
 #include <thread>
 
 #include "tests/support/fake_clock.h"
@@ -52,6 +54,39 @@ TEST(EventLoop, mailbox_wakes_a_blocked_loop) {
 
   EXPECT_TRUE(real.run_until("the posted task", [&] { return ran; }));
   other.join();
+}
+
+TEST(EventLoop, time_asked_in_a_socket_callback_is_that_after_the_wait) {
+  RealLoop real;
+  const base::TimePoint before = real.loop.now();
+  base::TimePoint seen = before;
+  int pipe_ends[2];
+  ASSERT_EQ(::pipe(pipe_ends), 0);
+  FdEvent readable;
+  struct Context {
+    EventLoop& loop;
+    base::TimePoint& seen;
+  } context{real.loop, seen};
+  readable.assign(
+      real.loop.base(), pipe_ends[0], EV_READ,
+      [](int, short, void* c) { static_cast<Context*>(c)->seen = static_cast<Context*>(c)->loop.now(); }, &context);
+  readable.enable();
+  base::TimePoint written;
+  std::thread other([&] {
+    // The other end speaks only once this clock has moved on.
+    do {
+      written = base::system_clock().monotonic();
+    } while (written - before < std::chrono::milliseconds(5));
+    ASSERT_EQ(::write(pipe_ends[1], "x", 1), 1);
+  });
+  EXPECT_TRUE(real.run_until("the byte", [&] {
+    if (seen != before) readable.disable();
+    return seen != before;
+  }));
+  other.join();
+  EXPECT_GE(seen, written);
+  ::close(pipe_ends[0]);
+  ::close(pipe_ends[1]);
 }
 
 TEST(EventLoop, posts_to_a_dead_loop_are_dropped) {

@@ -1,0 +1,217 @@
+#include "gateway-edge/control.h"
+
+#include <utility>
+
+#include "bridge/base/log.h"
+#include "bridge/openapi/merge.h"
+#include "bridge/openapi/metadata_codec.h"
+
+namespace outrigger::gateway {
+namespace {
+
+using base::Result;
+using messaging::EntryView;
+using namespace std::chrono_literals;
+
+constexpr base::Duration kTick = 1s;
+// Routes of a service whose last instance left answer 503 for so long, then they are gone: a restart is no 404.
+constexpr std::int64_t kRouteGraceMs = 60'000;
+constexpr base::Duration kMetadataRetry = 1s;
+constexpr base::Duration kReplayAskedTtl = 5s;  // one gateway of many asks for a hash, once in so long
+
+}  // namespace
+
+Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options,
+                 OnView on_view)
+    : loop_(loop),
+      bus_(bus),
+      names_(names),
+      options_(std::move(options)),
+      on_view_(std::move(on_view)),
+      decoder_(names),
+      registry_([&names](std::string_view service, std::string_view version,
+                         std::string_view region) { return names.request_queue(service, version, region); },
+                *this),
+      reader_(bus.make_cursor_reader({{names.control(), {}}}, *this)),
+      tick_timer_(loop, [this] { tick(); }) {
+  tick_timer_.arm(0s);
+  refresh_later();
+}
+
+Control::~Control() = default;
+
+void Control::on_entries(const std::string&, std::span<const EntryView> entries) {
+  has_looked_ = true;
+  for (const EntryView& entry : entries) {
+    auto frame = decoder_.decode(entry.fields);
+    if (!frame) {
+      base::log_debug("skipped a control frame", {{"why", frame.error().detail}});
+      continue;
+    }
+    const auto at_ms = static_cast<std::int64_t>(entry.id.ms);
+    Result<void> received;
+    if (const auto* instance = std::get_if<frames::InstanceFrame>(&*frame)) {
+      received = registry_.receive(*instance, at_ms, bus_.now_ms());
+    } else if (const auto* update = std::get_if<frames::EndpointsUpdate>(&*frame)) {
+      received = registry_.receive(*update, at_ms, bus_.now_ms());
+    }
+    if (!received) base::log_warn("refused a control frame", {{"why", received.error().detail}});
+  }
+  refresh_later();
+}
+
+void Control::on_hello_received(const router::Instance& instance, bool is_new) {
+  if (!is_new) return;
+  base::log_info("instance joined", {{"service", instance.latest.service},
+                                     {"version", instance.latest.service_version},
+                                     {"instance", instance.latest.instance}});
+}
+
+void Control::on_endpoints_updated(const router::Instance&, const frames::EndpointsUpdate& update) {
+  const auto at = metadata_.find(update.metadata_hash);
+  if (at != metadata_.end()) at->second.retry_at = {};  // it is there now
+}
+
+void Control::on_connection_closed(const router::Instance& instance, router::CloseReason reason) {
+  const std::string_view why = reason == router::CloseReason::goodbye ? "goodbye"
+                               : reason == router::CloseReason::stale ? "no heartbeat"
+                                                                      : "connection lost";
+  base::log_info("instance left",
+                 {{"service", instance.latest.service}, {"instance", instance.latest.instance}, {"why", why}});
+}
+
+void Control::report_lost(const std::vector<std::string>& instances) {
+  for (const std::string& instance : instances) registry_.report_lost(instance);
+  refresh_later();
+}
+
+void Control::tick() {
+  tick_timer_.arm(kTick);
+  if (!bus_.is_connected()) return;
+  // An empty or missing control stream sends nothing; a second of a working bus is a look, too.
+  if (loop_.now() - bus_.connected_since() > kTick) has_looked_ = true;
+  // Shortly after a reconnect the heartbeats of the meantime are still being read.
+  if (loop_.now() - bus_.connected_since() > 5 * kTick) registry_.advance(bus_.now_ms());
+  refresh();
+}
+
+void Control::refresh_later() {
+  if (std::exchange(refresh_is_due_, true)) return;
+  loop_.defer([this] {
+    refresh_is_due_ = false;
+    refresh();
+  });
+}
+
+void Control::refresh() {
+  fetch_metadata();
+  bool grace_ended = false;
+  for (const auto& service : registry_.services()) {
+    const std::string name(service.service);
+    if (service.live_instances > 0) {
+      without_instances_since_.erase(name);
+    } else {
+      const auto [since, is_new] = without_instances_since_.try_emplace(name, bus_.now_ms());
+      grace_ended = grace_ended || (shown_.contains(name) && bus_.now_ms() - since->second > kRouteGraceMs);
+    }
+  }
+  if (published_revision_ == registry_.revision() && !std::exchange(has_new_metadata_, false) && !grace_ended) return;
+  published_revision_ = registry_.revision();
+  publish_view();
+}
+
+void Control::fetch_metadata() {
+  if (!bus_.is_connected()) return;
+  for (const auto& use : registry_.metadata_in_use()) {
+    if (use.metadata_hash.empty()) continue;
+    const std::string hash(use.metadata_hash);
+    Metadata& metadata = metadata_[hash];
+    if (metadata.value != nullptr || metadata.is_fetching || metadata.retry_at > loop_.now()) continue;
+    metadata.is_fetching = true;
+    bus_.get(names_.endpoints_key(use.service, hash),
+             [this, hash, service = std::string(use.service),
+              inbox = std::string(use.inbox)](Result<std::optional<std::string>> bytes) {
+               Metadata& fetched = metadata_[hash];
+               fetched.is_fetching = false;
+               fetched.retry_at = loop_.now() + kMetadataRetry;
+               if (!bytes) return;
+               if (!bytes->has_value()) return ask_for_replay(service, hash, inbox);
+               auto decoded = openapi::decode_metadata(**bytes, hash);
+               if (!decoded || decoded->service != service) {
+                 base::log_warn("a service's metadata cannot be used",
+                                {{"service", service}, {"why", decoded ? "of another service" : decoded.error().detail}});
+                 return ask_for_replay(service, hash, inbox);
+               }
+               fetched.value = std::make_shared<const openapi::ServiceMetadata>(std::move(*decoded));
+               has_new_metadata_ = true;
+               refresh_later();
+             });
+  }
+}
+
+void Control::ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox) {
+  // Of many gateways one asks.
+  bus_.set(names_.endpoints_key(service, hash) + ":asked", options_.gateway, kReplayAskedTtl, true,
+           [this, hash, inbox](Result<bool> is_ours) {
+             if (!is_ours || !*is_ours) return;
+             const auto frame =
+                 frames::encode(frames::ResyncRequest{options_.gateway, hash, "metadata are not in Valkey"});
+             if (!frame) return;
+             bus_.publish(inbox, *frame, {}, [](Result<std::optional<messaging::EntryId>>) {});
+           });
+}
+
+void Control::publish_view() {
+  auto addresses = std::make_shared<router::AddressBook>();
+  std::vector<router::RouteSource> sources;
+  std::map<std::string, const openapi::ServiceMetadata*> routed;
+  std::map<std::string, std::string> shown;
+  for (const auto& service : registry_.services()) {
+    const std::string name(service.service);
+    if (const auto* address = registry_.choose_address(name, {}, options_.region)) {
+      addresses->add(name, {address->queue, address->instances});
+    }
+    const auto metadata = metadata_.find(std::string(service.metadata_hash));
+    if (metadata == metadata_.end() || metadata->second.value == nullptr) continue;
+    const auto empty_since = without_instances_since_.find(name);
+    if (empty_since != without_instances_since_.end() && bus_.now_ms() - empty_since->second > kRouteGraceMs) continue;
+    const auto& value = metadata->second.value;
+    sources.push_back({value, service.registered_ms});
+    routed.emplace(name, value.get());
+    const std::string mount = value->mount.empty() ? "/" + name : value->mount;
+    const std::string endpoints = value->catch_all ? "every path" : std::to_string(value->endpoints.size()) + " endpoints";
+    shown.emplace(name, mount + "  (" + endpoints + ", " + std::to_string(service.live_instances) +
+                            (service.live_instances == 1 ? " instance)" : " instances)"));
+  }
+  if (routed != routed_ || routes_ == nullptr) {
+    std::vector<const openapi::ServiceMetadata*> documents;
+    for (const auto& [name, value] : routed) documents.push_back(value);
+    auto table = std::make_shared<const router::RouteTable>(std::move(sources));
+    for (const auto& conflict : table->conflicts()) {
+      base::log_warn("not routed", {{"service", conflict.service}, {"mount", conflict.mount}, {"why", conflict.reason}});
+    }
+    auto merged = openapi::merge(documents);
+    routes_ = std::move(table);
+    routed_ = std::move(routed);
+    openapi_json_ = std::make_shared<const std::string>(std::move(merged.json));
+    openapi_etag_ = std::move(merged.etag);
+    generated_at_ = base::to_rfc3339(loop_.clock().wall());
+  }
+  for (const auto& [name, text] : shown) {
+    const auto before = shown_.find(name);
+    if (before == shown_.end() || before->second != text) base::log_info("route " + name + " -> " + text);
+  }
+  for (const auto& [name, text] : shown_) {
+    if (!shown.contains(name)) base::log_info("route " + name + " is gone");
+  }
+  shown_ = std::move(shown);
+  auto view = std::make_shared<RoutingView>();
+  view->routes = routes_;
+  view->addresses = std::move(addresses);
+  view->openapi_json = openapi_json_;
+  view->openapi_etag = openapi_etag_;
+  view->generated_at = generated_at_;
+  on_view_(std::move(view));
+}
+
+}  // namespace outrigger::gateway

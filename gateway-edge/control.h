@@ -1,0 +1,79 @@
+// The gateway's view of the fleet: reads the control stream, keeps the registry, fetches metadata (and asks for what is
+// missing), and publishes a new RoutingView whenever something changed. One per process, on the main loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "bridge/base/unique_function.h"
+#include "bridge/frames/frame_codec.h"
+#include "bridge/messaging/bus.h"
+#include "bridge/net/event_loop.h"
+#include "bridge/net/timer.h"
+#include "bridge/router/registry.h"
+#include "gateway-edge/routing_view.h"
+
+namespace outrigger::gateway {
+
+class Control final : private messaging::CursorReaderHandler, private router::RegistryListener {
+ public:
+  struct Options {
+    std::string gateway;  // process id
+    std::string region;
+  };
+  using OnView = base::UniqueFunction<void(std::shared_ptr<const RoutingView>)>;
+  // `on_view` is called from the loop, first with an empty view.
+  Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options, OnView on_view);
+  ~Control() override;
+
+  // Workers saw that the instances' alive channels are empty.
+  void report_lost(const std::vector<std::string>& instances);
+  // The retained part of the control stream was read once: the view is not just empty for want of looking.
+  bool has_looked() const { return has_looked_; }
+
+ private:
+  void on_entries(const std::string& stream, std::span<const messaging::EntryView> entries) override;
+  void on_hello_received(const router::Instance& instance, bool is_new) override;
+  void on_heartbeat_received(const router::Instance&, bool) override {}
+  void on_endpoints_updated(const router::Instance& instance, const frames::EndpointsUpdate& update) override;
+  void on_connection_closed(const router::Instance& instance, router::CloseReason reason) override;
+
+  void tick();
+  void refresh_later();
+  void refresh();
+  void fetch_metadata();
+  void ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox);
+  void publish_view();
+
+  struct Metadata {
+    std::shared_ptr<const openapi::ServiceMetadata> value;  // null while missing
+    bool is_fetching = false;
+    base::TimePoint retry_at;
+  };
+
+  net::EventLoop& loop_;
+  messaging::Bus& bus_;
+  const frames::QueueNames& names_;
+  Options options_;
+  OnView on_view_;
+  frames::FrameDecoder decoder_;
+  router::Registry registry_;
+  std::unique_ptr<messaging::CursorReader> reader_;
+  std::map<std::string, Metadata> metadata_;  // by hash
+  std::uint64_t published_revision_ = 0;
+  bool has_new_metadata_ = false;
+  bool refresh_is_due_ = false;
+  bool has_looked_ = false;
+  base::TimePoint looked_from_;
+  std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
+  std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
+  std::map<std::string, const openapi::ServiceMetadata*> routed_;  // what the present table was made from
+  std::shared_ptr<const router::RouteTable> routes_;
+  std::shared_ptr<const std::string> openapi_json_;
+  std::string openapi_etag_;
+  std::string generated_at_;
+  net::Timer tick_timer_;
+};
+
+}  // namespace outrigger::gateway

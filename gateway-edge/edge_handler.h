@@ -1,0 +1,44 @@
+// The request's path through the gateway, from its head to its last byte. edge_handler.cpp reads top to bottom as that
+// path: identity, own pages, route, body, call, answer, record. One per worker.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "bridge/http1/http_server.h"
+#include "bridge/identity/header_policy.h"
+#include "bridge/router/dispatcher.h"
+#include "bridge/telemetry/access_log.h"
+#include "gateway-edge/routing_view.h"
+
+namespace outrigger::gateway {
+
+class EdgeHandler final : public http1::RequestHandler {
+ public:
+  struct Options {
+    std::string via;  // our pseudonym in Via; meeting it again is a loop
+    base::Duration request_timeout;
+    http1::MessageLimits limits;
+    telemetry::AccessFormat access_log;
+  };
+  // References outlive the handler.
+  EdgeHandler(net::EventLoop& loop, router::Dispatcher& dispatcher, const identity::HeaderPolicy& policy,
+              Options options);
+
+  void set_view(std::shared_ptr<const RoutingView> view);
+
+ private:
+  class EdgeRequest;
+  void on_request(http1::Exchange& exchange) override;
+  void on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request, http1::ResponseHead& head,
+                      std::string& body) override;
+  bool answer_own_page(http1::Exchange& exchange);
+
+  net::EventLoop& loop_;
+  router::Dispatcher& dispatcher_;
+  const identity::HeaderPolicy& policy_;
+  Options options_;
+  std::shared_ptr<const RoutingView> view_;
+};
+
+}  // namespace outrigger::gateway

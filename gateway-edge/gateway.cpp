@@ -1,0 +1,213 @@
+#include "gateway-edge/gateway.h"
+
+#include <atomic>
+#include <utility>
+
+#include "bridge/app/process.h"
+#include "bridge/base/ids.h"
+#include "bridge/base/log.h"
+#include "gateway-edge/edge_handler.h"
+
+namespace outrigger::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::size_t worker_count(const GatewayConfig& config) {
+  if (config.workers > 0) return static_cast<std::size_t>(config.workers);
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+http1::HttpServerOptions server_options(const GatewayConfig& config, bool shares_port) {
+  http1::HttpServerOptions options;
+  options.session.limits.body_bytes = config.limits.body_bytes;
+  options.session.limits.header_bytes = config.limits.header_bytes;
+  options.session.limits.header_count = config.limits.header_count;
+  options.session.limits.target_bytes = config.limits.target_bytes;
+  options.listen.reuse_port = shares_port;
+  return options;
+}
+
+}  // namespace
+
+// Made on the main thread, runs and dies on its own: everything in it belongs to its loop.
+class Gateway::Worker {
+ public:
+  Worker(Gateway& gateway, unsigned index)
+      : gateway_(gateway),
+        loop_(base::system_clock()),
+        bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
+                     gateway.names_.consumer_group()}),
+        dispatcher_(loop_, bus_, gateway.names_,
+                    {.gateway = gateway.id_,
+                     .worker = index,
+                     .max_queue_depth = gateway.config_.messaging.max_queue_depth,
+                     .max_attempts = static_cast<std::uint32_t>(gateway.config_.messaging.max_attempts)},
+                    [this, main = gateway.loop_.mailbox()](std::vector<std::string> instances) {
+                      main->post([&gateway = gateway_, instances = std::move(instances)] {
+                        gateway.control_->report_lost(instances);
+                      });
+                    }),
+        edge_(loop_, dispatcher_, gateway.policy_,
+              {.via = "outrigger-" + gateway.id_.substr(0, 8),
+               .request_timeout = gateway.config_.messaging.request_timeout,
+               .limits = server_options(gateway.config_, false).session.limits,
+               .access_log = gateway.config_.access_log}),
+        watch_timer_(loop_, [this] { watch(); }),
+        drain_timer_(loop_, [this] { finish(); }) {
+    // Until the control loop has looked there is nothing to route to.
+    auto empty = std::make_shared<RoutingView>();
+    empty->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>());
+    empty->addresses = std::make_shared<const router::AddressBook>();
+    empty->openapi_json = std::make_shared<const std::string>("{}");
+    edge_.set_view(std::move(empty));
+  }
+
+  ~Worker() {
+    CHECK(!thread_.joinable());
+    loop_.adopt_thread();  // its own thread is over: what is left dies here
+  }
+
+  base::Result<net::Endpoint> listen(const net::Endpoint& at, bool shares_port) {
+    auto server = http1::HttpServer::open(loop_, at, server_options(gateway_.config_, shares_port), edge_);
+    if (!server) return server.error();
+    servers_.push_back(std::move(*server));
+    return servers_.back()->endpoint();
+  }
+
+  void run() {
+    watch_timer_.arm(0s);
+    thread_ = std::thread([this] {
+      loop_.adopt_thread();
+      loop_.run();
+      // Clients first, then what serves them: the owner of each call dies before the dispatcher.
+      servers_.clear();
+    });
+  }
+
+  // Any thread.
+  void set_view(std::shared_ptr<const RoutingView> view) {
+    loop_.mailbox()->post([this, view = std::move(view)] { edge_.set_view(view); });
+  }
+  void drain(base::Duration within) {
+    loop_.mailbox()->post([this, within] { begin_drain(within); });
+  }
+  void stop() {
+    loop_.mailbox()->post([this] { loop_.stop(); });
+  }
+  bool is_ready() const { return is_ready_.load(std::memory_order_relaxed); }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void watch() {
+    is_ready_.store(dispatcher_.is_ready(), std::memory_order_relaxed);
+    watch_timer_.arm(100ms);
+  }
+  void begin_drain(base::Duration within) {
+    drain_timer_.arm(within);
+    undrained_ = servers_.size();
+    for (auto& server : servers_) {
+      server->begin_drain([this] {
+        if (--undrained_ == 0) finish();
+      });
+    }
+    if (servers_.empty()) finish();
+  }
+  void finish() {
+    if (std::exchange(is_finished_, true)) return;
+    servers_.clear();
+    dispatcher_.close();
+    // One more turn writes the deletion of the reply stream.
+    loop_.defer([this] {
+      loop_.defer([this] {
+        gateway_.loop_.mailbox()->post([&gateway = gateway_] { gateway.on_worker_drained(); });
+        loop_.stop();
+      });
+    });
+  }
+
+  Gateway& gateway_;
+  net::EventLoop loop_;
+  valkey::ValkeyBus bus_;
+  router::Dispatcher dispatcher_;
+  EdgeHandler edge_;
+  std::vector<std::unique_ptr<http1::HttpServer>> servers_;
+  net::Timer watch_timer_;
+  net::Timer drain_timer_;
+  std::size_t undrained_ = 0;
+  bool is_finished_ = false;
+  std::atomic<bool> is_ready_{false};
+  std::thread thread_;
+};
+
+Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames names)
+    : loop_(loop),
+      config_(std::move(config)),
+      names_(std::move(names)),
+      id_(base::new_process_id()),
+      bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group()}),
+      drain_timer_(loop, [this] {
+        base::log_warn("the drain time is over");
+        for (auto& worker : workers_) worker->stop();
+        if (on_drained_) std::exchange(on_drained_, nullptr)();
+      }) {}
+
+Gateway::~Gateway() {
+  for (auto& worker : workers_) {
+    worker->stop();
+    worker->join();
+  }
+}
+
+base::Result<void> Gateway::start() {
+  const std::size_t count = worker_count(config_);
+  for (std::size_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(*this, static_cast<unsigned>(i)));
+  for (const app::ListenAddress& address : config_.listen) {
+    net::Endpoint at = app::to_endpoint(address);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (at.is_unix() && i > 0) break;  // a unix socket has one owner
+      const auto opened = workers_[i]->listen(at, count > 1 && !at.is_unix());
+      if (!opened) return opened.error();
+      at = *opened;  // port 0: the others share what the first was given
+    }
+    base::log_info("gateway listens", {{"address", net::to_string(at)}, {"workers", count}});
+  }
+  control_ = std::make_unique<Control>(loop_, bus_, names_, Control::Options{id_, config_.node.region},
+                                       [this](std::shared_ptr<const RoutingView> view) {
+                                         for (auto& worker : workers_) worker->set_view(view);
+                                       });
+  health_.add_check("bus", [this] { return bus_.is_connected() ? "" : "not connected"; });
+  health_.add_check("routes", [this] { return control_->has_looked() ? "" : "the control stream was not read yet"; });
+  health_.add_check("workers", [this] {
+    for (const auto& worker : workers_) {
+      if (!worker->is_ready()) return "a reply stream is not confirmed";
+    }
+    return "";
+  });
+  if (config_.process.health) {
+    const auto at = health_.listen(loop_, *config_.process.health);
+    if (!at) return at.error();
+    base::log_info("health listener is open", {{"address", net::to_string(*at)}});
+  }
+  for (auto& worker : workers_) worker->run();
+  return {};
+}
+
+void Gateway::drain(base::UniqueFunction<void()> done) {
+  base::log_info("draining");
+  on_drained_ = std::move(done);
+  health_.begin_drain();
+  draining_workers_ = workers_.size();
+  drain_timer_.arm(config_.process.drain_time + 1s);  // the workers keep to it themselves; this is for a stuck one
+  for (auto& worker : workers_) worker->drain(config_.process.drain_time);
+}
+
+void Gateway::on_worker_drained() {
+  if (--draining_workers_ > 0 || !on_drained_) return;
+  drain_timer_.cancel();
+  std::exchange(on_drained_, nullptr)();
+}
+
+}  // namespace outrigger::gateway
