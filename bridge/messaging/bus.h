@@ -2,7 +2,7 @@
 // (bridge/valkey/valkey_bus.h); tests implement it in memory (tests/support/memory_bus.h). Rules and names are those of
 // docs/protocol.md. One bus per worker, loop thread only, no sockets here.
 //
-// Completions: exactly one per operation, never inside the call that started it. A completion may capture `this` of an
+// Completions: exactly one per operation, never inside the call that started it; an empty one is not called. A completion may capture `this` of an
 // object that lives as long as the worker; anything shorter-lived is named by id and looked up. When the bus is
 // destroyed, outstanding completions are dropped without a call.
 //

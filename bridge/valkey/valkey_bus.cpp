@@ -181,6 +181,7 @@ void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& f
     append_argument(out, field.name);
     append_argument(out, field.value);
   }
+  if (!done) done = [](base::Result<std::optional<EntryId>>) {};
   link_.publish(std::move(done));
 }
 
@@ -188,7 +189,7 @@ void ValkeyBus::settle(const std::string& queue, EntryId id, Done<void> done) {
   if (refuse_if_down(done)) return;
   Settlement& settlement = settlements_[queue];
   settlement.acknowledge.push_back(id);
-  settlement.done.push_back(std::move(done));
+  if (done) settlement.done.push_back(std::move(done));
   if (id < settlement.highest_delivered) {
     settlement.erase.push_back(id);
   } else {
@@ -288,6 +289,7 @@ void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) {
   if (refuse_if_down(done)) return;
   link_.command({"XGROUP", "CREATE", queue, options_.group, "0", "MKSTREAM"},
                 [done = std::move(done)](base::Result<Reply> reply) mutable {
+                  if (!done) return;
                   if (!reply && !reply.error().detail.starts_with("BUSYGROUP")) return done(reply.error());
                   done({});
                 });
