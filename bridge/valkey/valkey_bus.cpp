@@ -83,7 +83,7 @@ ValkeyBus::ValkeyBus(net::EventLoop& loop, Options options)
       time_timer_(loop, [this] { ask_time(); }),
       held_timer_(loop, [this] {
         for (auto& [queue, settlement] : settlements_) {
-          if (!settlement.held.empty()) release_held(queue);
+          if (!settlement.held.empty() || !settlement.erase.empty()) sweep(queue, {}, 0, {});
         }
       }) {}
 
@@ -205,9 +205,10 @@ void ValkeyBus::note_delivered(const std::string& queue, EntryId id) {
   Settlement& settlement = settlements_[queue];
   if (id <= settlement.highest_delivered) return;
   settlement.highest_delivered = id;
-  if (settlement.held.empty()) return;
-  settlement.erase.insert(settlement.erase.end(), settlement.held.begin(), settlement.held.end());
-  settlement.held.clear();
+  const auto below = std::partition(settlement.held.begin(), settlement.held.end(), [&](EntryId held) { return held >= id; });
+  if (below == settlement.held.end()) return;
+  settlement.erase.insert(settlement.erase.end(), below, settlement.held.end());
+  settlement.held.erase(below, settlement.held.end());
   // They go with the next settlement, which this delivery is about to bring; the timer sees to the rest.
   if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
 }
@@ -258,29 +259,27 @@ void ValkeyBus::flush_settlements() {
   }
 }
 
-void ValkeyBus::release_held(const std::string& queue) { sweep(queue, {}, 0, {}); }
-
 void ValkeyBus::sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms, Done<void> done) {
+  // What waits for deletion is the script's to decide on, too, and stays held if it fails.
   Settlement& settlement = settlements_[queue];
+  settlement.held.insert(settlement.held.end(), settlement.erase.begin(), settlement.erase.end());
+  settlement.erase.clear();
   std::vector<std::string> arguments =
       script(scripts::kSweep, queue, {options_.group, self, std::to_string(dead_after_ms)});
   for (const EntryId id : settlement.held) arguments.push_back(messaging::to_string(id));
-  for (const EntryId id : settlement.erase) arguments.push_back(messaging::to_string(id));
-  const std::vector<EntryId> asked = settlement.held;
-  settlement.erase.clear();
-  ask<void>(std::move(arguments), [this, queue, asked, done = std::move(done)](base::Result<void> result) mutable {
-        (void)this;
+  ask<void>(
+      std::move(arguments),
+      [this, queue, done = std::move(done)](base::Result<void> result) mutable {
+        if (!settlements_[queue].held.empty() && !held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
         if (done) done(std::move(result));
       },
-      [this, queue, asked](const Reply& reply) -> base::Result<void> {
+      [this, queue, asked = settlement.held](const Reply& reply) -> base::Result<void> {
         const auto still_held = read_ids(reply);
         if (!still_held) return still_held.error();
-        Settlement& swept = settlements_[queue];
-        std::erase_if(swept.held, [&](EntryId id) {
+        std::erase_if(settlements_[queue].held, [&](EntryId id) {
           const bool was_asked = std::find(asked.begin(), asked.end(), id) != asked.end();
           return was_asked && std::find(still_held->begin(), still_held->end(), id) == still_held->end();
         });
-        if (!swept.held.empty() && !held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
         return {};
       });
 }

@@ -93,7 +93,6 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void on_link_lost(const base::Error& why) override;
   void ask_time();
   void flush_settlements();
-  void release_held(const std::string& queue);
   // Fails `done` in a later turn when not connected.
   template <class T>
   bool refuse_if_down(messaging::Done<T>& done);
