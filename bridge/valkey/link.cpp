@@ -48,7 +48,7 @@ base::Error error_of(std::string_view text) {
   const auto is = [&](std::string_view code) { return text.starts_with(code); };
   Code code = Code::refused;
   if (is("OOM")) code = Code::overloaded;
-  if (is("NOGROUP")) code = Code::not_found;
+  if (is("NOGROUP") || is("ERR no such key")) code = Code::not_found;
   if (is("ERR The XGROUP subcommand requires the key to exist")) code = Code::not_found;
   if (is("NOAUTH") || is("WRONGPASS")) code = Code::unauthenticated;
   if (is("NOPERM")) code = Code::forbidden;
