@@ -1,0 +1,709 @@
+#include "bridge/http1/server_session.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/support/fake_clock.h"
+#include "tests/support/memory_transport.h"
+
+namespace outrigger::http1 {
+namespace {
+
+using base::Code;
+using namespace std::chrono_literals;
+
+constexpr const char* kDate = "Date: Tue, 14 Nov 2023 23:13:20 GMT\r\n";
+constexpr const char* kGet = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+// One exchange as the test sees it: kept after the exchange is gone.
+struct Work {
+  Exchange* exchange = nullptr;
+  RequestHead request;
+  std::string body;
+  bool has_ended = false;
+  bool is_destroyed = false;
+  std::optional<base::Error> aborted;
+  std::vector<bool> pressure;
+};
+
+class ServerSessionTest : public ::testing::Test, protected SessionHandler {
+ protected:
+  class Handler final : public ExchangeHandler {
+   public:
+    Handler(ServerSessionTest& test, Work& work) : test_(test), work_(work) {}
+    ~Handler() override { work_.is_destroyed = true; }
+    void on_body(std::string_view bytes) override {
+      EXPECT_FALSE(work_.has_ended || work_.aborted);
+      work_.body.append(bytes);
+      if (test_.on_body_hook) test_.on_body_hook(work_);
+    }
+    void on_request_end() override {
+      EXPECT_FALSE(work_.has_ended || work_.aborted);
+      work_.has_ended = true;
+      if (test_.on_end_hook) test_.on_end_hook(work_);
+    }
+    void on_aborted(const base::Error& why) override {
+      EXPECT_FALSE(work_.aborted.has_value());
+      work_.aborted = why;
+    }
+    void on_write_pressure(bool is_above) override { work_.pressure.push_back(is_above); }
+
+   private:
+    ServerSessionTest& test_;
+    Work& work_;
+  };
+
+  void on_request(Exchange& exchange) override {
+    works.push_back(std::make_unique<Work>());
+    Work& work = *works.back();
+    work.exchange = &exchange;
+    work.request = exchange.request();
+    exchange.set_handler(std::make_unique<Handler>(*this, work));
+    if (on_request_hook) on_request_hook(work);
+  }
+  void on_session_closed(ServerSession& closed) override {
+    EXPECT_EQ(&closed, session.get());
+    EXPECT_FALSE(is_closed);
+    is_closed = true;
+    fake.loop.release(std::move(session));
+  }
+
+  void start() {
+    session = std::make_unique<ServerSession>(fake.loop, peer.make_transport(), "192.0.2.1", options,
+                                              static_cast<SessionHandler&>(*this));
+  }
+  std::string exchange_bytes(std::string_view bytes) {
+    peer.send(bytes);
+    fake.settle();
+    return peer.take_received();
+  }
+  // Answers each request when it is complete, with what it was.
+  void echo() {
+    on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+    on_end_hook = [](Work& work) {
+      work.exchange->send({}, work.request.method + " " + work.request.target + " " + work.body);
+    };
+  }
+  static std::string ok(const std::string& body, const std::string& fields = {}) {
+    return "HTTP/1.1 200 OK\r\n" + std::string(kDate) + "Content-Length: " + std::to_string(body.size()) + "\r\n" +
+           fields + "\r\n" + body;
+  }
+  static std::string answer(const std::string& status_line, const std::string& fields, const std::string& body = {}) {
+    return "HTTP/1.1 " + status_line + "\r\n" + kDate + fields + "\r\n" + body;
+  }
+
+  tests::FakeLoop fake;
+  tests::MemoryPeer peer{fake.loop};
+  ServerOptions options;
+  std::unique_ptr<ServerSession> session;
+  std::vector<std::unique_ptr<Work>> works;
+  std::function<void(Work&)> on_request_hook, on_body_hook, on_end_hook;
+  bool is_closed = false;
+
+  ~ServerSessionTest() override {
+    if (session != nullptr) session->close();
+    fake.settle();
+  }
+};
+
+TEST_F(ServerSessionTest, simple_request_is_answered_and_connection_kept) {
+  echo();
+  start();
+
+  EXPECT_EQ(exchange_bytes(kGet), ok("GET / "));
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_EQ(exchange_bytes("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), ok("POST /x hi"));
+  EXPECT_FALSE(is_closed);
+}
+
+TEST_F(ServerSessionTest, single_bytes_give_the_same_answer) {
+  echo();
+  start();
+
+  for (const char c : std::string("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")) {
+    peer.send(std::string(1, c));
+    fake.settle(2);
+  }
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok("POST /x hi"));
+}
+
+TEST_F(ServerSessionTest, pipelined_requests_are_answered_in_order_one_at_a_time) {
+  start();
+
+  peer.send(std::string(kGet) + "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + kGet);
+  fake.settle();
+  ASSERT_EQ(works.size(), 1u);
+  works[0]->exchange->send({}, "one");
+  fake.settle();
+  ASSERT_EQ(works.size(), 2u);
+  works[1]->exchange->accept_body();
+  fake.settle();
+  EXPECT_EQ(works[1]->body, "abc");
+  EXPECT_EQ(works.size(), 2u);
+  works[1]->exchange->send({}, "two");
+  fake.settle();
+  ASSERT_EQ(works.size(), 3u);
+  works[2]->exchange->send({}, "three");
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok("one") + ok("two") + ok("three"));
+}
+
+TEST_F(ServerSessionTest, many_pipelined_requests_answered_at_once_use_no_stack_and_one_write) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "x"); };
+  start();
+  std::string many;
+  for (int i = 0; i < 2000; ++i) many += kGet;
+
+  const std::string received = exchange_bytes(many);
+
+  EXPECT_EQ(works.size(), 2000u);
+  EXPECT_EQ(received.size(), 2000 * ok("x").size());
+}
+
+TEST_F(ServerSessionTest, look_ahead_is_bounded_and_goes_on_when_the_work_is_done) {
+  options.look_ahead_bytes = 100;
+  start();
+
+  for (int i = 0; i < 100; ++i) peer.send(kGet);  // 26 bytes each, one per read
+  fake.settle(300);
+  EXPECT_EQ(works.size(), 1u);
+  on_request_hook = [](Work& work) { work.exchange->send({}, "x"); };
+  works[0]->exchange->send({}, "x");
+  fake.settle(300);
+
+  EXPECT_EQ(works.size(), 100u);
+}
+
+TEST_F(ServerSessionTest, no_body_before_accept) {
+  start();
+
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+  fake.settle();
+  EXPECT_EQ(works[0]->body, "");
+  works[0]->exchange->accept_body();
+  EXPECT_EQ(works[0]->body, "");  // not inside the call
+  fake.settle();
+
+  EXPECT_EQ(works[0]->body, "hello");
+  EXPECT_TRUE(works[0]->has_ended);
+}
+
+TEST_F(ServerSessionTest, paused_body_waits) {
+  on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  on_body_hook = [](Work& work) { work.exchange->pause_body(); };
+  start();
+
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+  fake.settle();
+  EXPECT_EQ(works[0]->body, "a");
+  works[0]->exchange->resume_body();
+  fake.settle();
+  EXPECT_EQ(works[0]->body, "ab");
+  EXPECT_FALSE(works[0]->has_ended);
+  works[0]->exchange->resume_body();
+  fake.settle();
+
+  EXPECT_TRUE(works[0]->has_ended);
+}
+
+TEST_F(ServerSessionTest, accept_sends_continue_to_a_client_that_waits) {
+  start();
+
+  EXPECT_EQ(exchange_bytes("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"), "");
+  works[0]->exchange->accept_body();
+  fake.settle();
+  EXPECT_EQ(peer.take_received(), "HTTP/1.1 100 Continue\r\n\r\n");
+  peer.send("ok");
+  fake.settle();
+  works[0]->exchange->send({}, "done");
+  fake.settle();
+
+  EXPECT_EQ(works[0]->body, "ok");
+  EXPECT_EQ(peer.take_received(), ok("done"));
+}
+
+TEST_F(ServerSessionTest, refused_expectation_gets_no_continue_and_closes) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.status = 413;
+    work.exchange->send(head, "");
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
+            answer("413 Content Too Large", "Content-Length: 0\r\nConnection: close\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, head_is_answered_with_length_and_no_body) {
+  on_request_hook = [](Work& work) {
+    if (work.request.target == "/whole") {
+      work.exchange->send({}, "four");
+    } else {
+      ResponseHead head;
+      head.headers.add("Content-Length", "12345");
+      work.exchange->send_head(head);
+      work.exchange->send_body("ignored");
+      work.exchange->send_end();
+    }
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes("HEAD /whole HTTP/1.1\r\nHost: a\r\n\r\n"), answer("200 OK", "Content-Length: 4\r\n"));
+  EXPECT_EQ(exchange_bytes("HEAD /given HTTP/1.1\r\nHost: a\r\n\r\n"), answer("200 OK", "Content-Length: 12345\r\n"));
+}
+
+TEST_F(ServerSessionTest, no_content_and_not_modified_have_no_body) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.status = work.request.target == "/204" ? 204 : 304;
+    head.headers.add("Content-Length", "9");
+    work.exchange->send(head, "ignored");
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes("GET /204 HTTP/1.1\r\nHost: a\r\n\r\n"), answer("204 No Content", ""));
+  EXPECT_EQ(exchange_bytes("GET /304 HTTP/1.1\r\nHost: a\r\n\r\n"), answer("304 Not Modified", "Content-Length: 9\r\n"));
+}
+
+TEST_F(ServerSessionTest, streamed_answer_is_chunked_in_1_1_and_close_delimited_in_1_0) {
+  on_request_hook = [](Work& work) {
+    work.exchange->send_head({});
+    work.exchange->send_body("hello");
+    work.exchange->send_body("");
+    work.exchange->send_body(" world, this is 0x1b bytes");
+    work.exchange->send_end();
+  };
+  start();
+  EXPECT_EQ(exchange_bytes(kGet),
+            answer("200 OK", "Transfer-Encoding: chunked\r\n",
+                   "5\r\nhello\r\n1a\r\n world, this is 0x1b bytes\r\n0\r\n\r\n"));
+
+  EXPECT_EQ(exchange_bytes("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+            answer("200 OK", "Connection: close\r\n", "hello world, this is 0x1b bytes"));
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, http_1_0_keep_alive_is_confirmed) {
+  echo();
+  start();
+
+  EXPECT_EQ(exchange_bytes("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+            ok("GET / ", "Connection: keep-alive\r\n"));
+  EXPECT_EQ(exchange_bytes("GET / HTTP/1.0\r\n\r\n"), ok("GET / ", "Connection: close\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, close_asked_by_either_side_closes_after_the_answer) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.headers.add("Connection", "close");
+    work.exchange->send(head, "x");
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes(kGet), ok("x", "Connection: close\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+  peer.send_end();
+  fake.settle();
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, large_body_goes_out_whole) {
+  const std::string large(3'000'000, 'x');
+  on_request_hook = [&](Work& work) { work.exchange->send({}, large); };
+  start();
+  peer.set_write_room(1000);
+
+  peer.send(kGet);
+  fake.settle();
+  EXPECT_TRUE(works[0]->exchange->is_over());
+  peer.set_write_room({});
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok(large));
+  EXPECT_EQ(exchange_bytes(kGet).size(), ok(large).size());
+}
+
+TEST_F(ServerSessionTest, write_pressure_reaches_the_handler) {
+  start();
+  peer.set_write_room(0);
+  peer.send(kGet);
+  fake.settle();
+
+  works[0]->exchange->send_head({});
+  works[0]->exchange->send_body(std::string(net::Connection::kHighMark + 1, 'x'));
+  fake.settle();
+  EXPECT_EQ(works[0]->pressure, std::vector<bool>{true});
+  peer.set_write_room({});
+  fake.settle();
+
+  EXPECT_EQ(works[0]->pressure, (std::vector<bool>{true, false}));
+}
+
+TEST_F(ServerSessionTest, body_longer_or_shorter_than_announced_breaks_the_connection) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.headers.add("Content-Length", "3");
+    work.exchange->send_head(head);
+  };
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  works[0]->exchange->send_body("four");
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_FALSE(works[0]->aborted.has_value());  // its own doing
+  fake.settle();
+  EXPECT_TRUE(works[0]->is_destroyed);
+}
+
+TEST_F(ServerSessionTest, short_body_breaks_the_connection) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.headers.add("Content-Length", "3");
+    work.exchange->send_head(head);
+    work.exchange->send_body("ab");
+    work.exchange->send_end();
+  };
+  start();
+
+  peer.send(kGet);
+  fake.settle();
+
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, header_injection_becomes_an_empty_500) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.headers.add("Location", "/x\r\nSet-Cookie: a=b");
+    EXPECT_FALSE(work.exchange->send(head, "body"));
+    EXPECT_TRUE(work.exchange->is_over());
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes(kGet),
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, framing_fields_of_the_handler_are_replaced) {
+  on_request_hook = [](Work& work) {
+    ResponseHead head;
+    head.reason = "Fine";
+    head.headers.add("Transfer-Encoding", "gzip");
+    head.headers.add("Keep-Alive", "timeout=5");
+    head.headers.add("Content-Length", "999");
+    head.headers.add("Date", "today");
+    work.exchange->send(head, "x");
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes(kGet), "HTTP/1.1 200 Fine\r\nDate: today\r\nContent-Length: 1\r\n\r\nx");
+}
+
+TEST_F(ServerSessionTest, early_answer_discards_a_small_body_and_keeps_the_connection) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "early"); };
+  start();
+
+  EXPECT_EQ(exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345"), ok("early"));
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_EQ(exchange_bytes("67890" + std::string(kGet)), ok("early"));
+}
+
+TEST_F(ServerSessionTest, early_answer_to_a_large_body_closes_lingering) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "early"); };
+  start();
+
+  EXPECT_EQ(exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n12345"),
+            ok("early", "Connection: close\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+  EXPECT_FALSE(peer.is_closed());  // the client may still read the answer
+  fake.advance(net::Connection::kLinger);
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, endless_chunks_after_an_early_answer_close) {
+  options.discard_bytes = 10;
+  on_request_hook = [](Work& work) { work.exchange->send({}, "early"); };
+  start();
+
+  EXPECT_EQ(exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), ok("early"));
+  peer.send("20\r\n12345678901234567890123456789012\r\n");
+  fake.settle();
+
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, client_that_leaves_aborts_the_work) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  peer.send_end();
+  fake.settle();
+
+  EXPECT_EQ(works[0]->aborted->code, Code::closed);
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, half_closed_client_gets_its_answer_if_asked_for) {
+  options.aborts_on_half_close = false;
+  start();
+  peer.send(kGet);
+  peer.send_end();
+  fake.settle();
+
+  works[0]->exchange->send({}, "late");
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok("late", "Connection: close\r\n"));
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, reset_in_the_body_aborts_the_work) {
+  on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  start();
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+  fake.settle();
+
+  peer.reset();
+  fake.settle();
+
+  EXPECT_EQ(works[0]->body, "12345");
+  EXPECT_EQ(works[0]->aborted->code, Code::closed);
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, answer_and_end_of_stream_in_one_turn_lose_nothing) {
+  echo();
+  start();
+
+  peer.set_write_room(10);
+  peer.send(kGet);
+  peer.send_end();
+  fake.settle();
+  peer.set_write_room({});
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok("GET / "));
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, abort_before_the_head_closes_without_an_answer) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  works[0]->exchange->abort();
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), "");
+  EXPECT_TRUE(is_closed);
+  EXPECT_FALSE(works[0]->aborted.has_value());
+}
+
+TEST_F(ServerSessionTest, calls_after_the_end_are_harmless) {
+  on_request_hook = [](Work& work) {
+    Exchange& exchange = *work.exchange;
+    exchange.send({}, "x");
+    exchange.send({}, "again");
+    exchange.send_head({});
+    exchange.send_body("y");
+    exchange.send_end();
+    exchange.accept_body();
+    exchange.abort();
+  };
+  start();
+
+  EXPECT_EQ(exchange_bytes(kGet), ok("x"));
+  EXPECT_FALSE(is_closed);
+}
+
+TEST_F(ServerSessionTest, body_over_the_limit_is_answered_and_closes) {
+  options.limits.body_bytes = 4;
+  on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  start();
+
+  const std::string received =
+      exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n");
+
+  EXPECT_EQ(received.substr(0, 12), "HTTP/1.1 413");
+  EXPECT_EQ(works[0]->aborted->code, Code::too_large);
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, broken_chunk_after_the_head_was_sent_closes) {
+  on_request_hook = [](Work& work) {
+    work.exchange->accept_body();
+    work.exchange->send_head({});
+  };
+  start();
+
+  exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx");
+
+  EXPECT_EQ(works[0]->aborted->code, Code::malformed);
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, slow_head_gets_408) {
+  start();
+  peer.send("GET / HT");
+  fake.settle();
+  fake.advance(30s);
+  peer.send("TP/1.1\r\n");  // more bytes do not buy more time
+  fake.settle();
+  fake.advance(29s);
+  EXPECT_EQ(peer.take_received(), "");
+
+  fake.advance(1s);
+
+  EXPECT_EQ(peer.take_received().substr(0, 12), "HTTP/1.1 408");
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, idle_connection_is_closed_without_a_word) {
+  echo();
+  start();
+  fake.advance(70s);
+  exchange_bytes(kGet);
+  fake.advance(74s);
+  EXPECT_FALSE(is_closed);
+
+  fake.advance(1s);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(peer.take_received(), "");
+}
+
+TEST_F(ServerSessionTest, slow_work_is_not_timed_by_the_session) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  fake.advance(1000s);
+  works[0]->exchange->send({}, "at last");
+  fake.settle();
+
+  EXPECT_FALSE(is_closed);
+  EXPECT_NE(peer.take_received().find("at last"), std::string::npos);
+  fake.advance(74s);
+  EXPECT_FALSE(is_closed);
+}
+
+TEST_F(ServerSessionTest, stalled_body_gets_408_but_a_slow_one_goes_on) {
+  on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  start();
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+  for (int i = 0; i < 5; ++i) {
+    fake.advance(59s);
+    peer.send("x");
+    fake.settle();
+  }
+  EXPECT_EQ(works[0]->body, "xxxxx");
+
+  fake.advance(60s);
+
+  EXPECT_EQ(peer.take_received().substr(0, 12), "HTTP/1.1 408");
+  EXPECT_EQ(works[0]->aborted->code, Code::deadline);
+}
+
+TEST_F(ServerSessionTest, client_that_stops_reading_is_aborted) {
+  start();
+  peer.set_write_room(100);
+  peer.send(kGet);
+  fake.settle();
+  works[0]->exchange->send_head({});
+  works[0]->exchange->send_body(std::string(10000, 'x'));
+  fake.advance(59s);
+  peer.set_write_room(10);  // some progress
+  fake.advance(60s);
+  EXPECT_FALSE(is_closed);
+
+  fake.advance(60s);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(works[0]->aborted->code, Code::deadline);
+}
+
+TEST_F(ServerSessionTest, drain_closes_an_idle_connection_at_once) {
+  start();
+  fake.settle();
+
+  session->begin_drain();
+
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, drain_lets_the_work_finish_and_says_close) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  session->begin_drain();
+  EXPECT_FALSE(is_closed);
+  works[0]->exchange->send({}, "last");
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), ok("last", "Connection: close\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, drain_after_the_head_was_sent_closes_at_the_end) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+  works[0]->exchange->send_head({});
+
+  session->begin_drain();
+  works[0]->exchange->send_end();
+  fake.settle();
+
+  EXPECT_EQ(peer.take_received(), answer("200 OK", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"));
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ServerSessionTest, close_by_the_owner_tells_the_work_once) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  session->close();
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(works[0]->aborted->code, Code::closed);
+  fake.settle();
+  EXPECT_TRUE(works[0]->is_destroyed);
+}
+
+TEST_F(ServerSessionTest, handler_may_close_the_session_in_any_call) {
+  on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  on_body_hook = [this](Work&) { session->close(); };
+  start();
+
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n" +
+            std::string(kGet));
+  fake.settle();
+
+  EXPECT_EQ(works.size(), 1u);
+  EXPECT_EQ(works[0]->body, "a");
+  EXPECT_TRUE(is_closed);
+}
+
+TEST_F(ServerSessionTest, peer_address_is_known) {
+  start();
+  peer.send(kGet);
+  fake.settle();
+
+  EXPECT_EQ(works[0]->exchange->peer_address(), "192.0.2.1");
+}
+
+}  // namespace
+}  // namespace outrigger::http1
