@@ -219,6 +219,19 @@ TEST_P(DocumentTest, log_is_the_same_however_the_bytes_are_cut) {
 INSTANTIATE_TEST_SUITE_P(all, DocumentTest,
                          ::testing::Values("requests.md", "responses.md", "smuggling.md", "limits.md"));
 
+// llhttp 8.x is lenient unless it was compiled with LLHTTP_STRICT_MODE: then it skips whatever stands where the CRLF
+// behind a chunk should be, and takes spaces in field names.
+TEST(Parser, llhttp_is_compiled_strict) {
+  for (const char* bytes : {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n",
+                            "GET / HTTP/1.1\r\nHost: a\r\nX A: b\r\n\r\n"}) {
+    RequestParser parser;
+    std::string_view input = bytes;
+    Step step = Step::head;
+    while (step != Step::failed && step != Step::need_more && step != Step::end) step = parser.next(input);
+    EXPECT_EQ(step, Step::failed) << bytes;
+  }
+}
+
 // Answers 200 to every request that is read to its end.
 class Answering final : public SessionHandler {
  public:
