@@ -100,6 +100,7 @@ struct Consumer::Slot final : AnswerSink {
   std::uint32_t round = 0;         // publication attempts; replies of earlier ones are ignored
   std::uint32_t unconfirmed = 0;
   bool round_failed = false;
+  bool is_settling = false;        // counted in settling_
   bool keeps_trying = true;        // false once the deadline passed without anybody to answer
   Duration backoff = kFirstRetry;
   net::Timer timer;
@@ -237,23 +238,35 @@ void Consumer::announce_reading() {
 
 // --- taking -------------------------------------------------------------------------------------------------------
 
+// What the service could be given now. Answers on their way to the bus hold no place at the service, but there may be
+// only as many of them again.
 std::size_t Consumer::room() const {
-  return slots_.size() >= options_.max_in_flight ? 0 : options_.max_in_flight - slots_.size();
+  const std::size_t most = options_.max_in_flight;
+  const std::size_t at_service = slots_.size() - settling_;
+  if (at_service >= most || slots_.size() >= 2 * most) return 0;
+  return std::min(most - at_service, 2 * most - slots_.size());
 }
 
+// At the end of the turn: requests that finish together make room for one larger read.
 void Consumer::read_more() {
+  if (std::exchange(read_is_due_, true)) return;
+  loop_.defer([this] {
+    read_is_due_ = false;
+    read_now();
+  });
+}
+
+void Consumer::read_now() {
   if (!may_read() || reader_->is_reading() || own_lookups_ > 0) return;
   if (must_look_for_own_) return look_for_own_pending();
   const std::size_t free = room();
   if (free == 0) return;
-  // COUNT is per stream: at most as many streams as there are free slots, rotating.
-  const std::size_t listed = std::min(free, options_.queues.size());
-  std::size_t count = std::min<std::size_t>(free / listed, limits::kReadBatchBytes / limits::kFrameEntryBytes / listed);
+  // COUNT is per stream. Every address is listed, since a read that blocks on some of them would leave the others unread
+  // for its whole block time: with fewer free places than addresses, the surplus (at most one entry per address but one)
+  // waits here, with its lease renewed.
+  std::size_t count = std::min(free, limits::kReadBatchBytes / limits::kFrameEntryBytes) / options_.queues.size();
   if (options_.batch_size > 0) count = std::min<std::size_t>(count, options_.batch_size);
-  std::vector<std::string> queues;
-  for (std::size_t i = 0; i < listed; ++i) queues.push_back(options_.queues[(rotation_ + i) % options_.queues.size()]);
-  rotation_ = (rotation_ + listed) % options_.queues.size();
-  reader_->read(queues, static_cast<std::uint32_t>(std::max<std::size_t>(count, 1)));
+  reader_->read(options_.queues, static_cast<std::uint32_t>(std::max<std::size_t>(count, 1)));
 }
 
 void Consumer::on_delivered(const std::string& queue, std::span<const EntryView> entries) {
@@ -509,6 +522,7 @@ void Consumer::answer_fault(Slot& slot, Fault fault, std::string detail) {
 
 void Consumer::publish_answer(Slot& slot) {
   slot.timer.cancel();
+  leave_service(slot);
   slot.state = SlotState::answering;
   slot.round_failed = false;
   const std::uint32_t round = ++slot.round;
@@ -586,8 +600,16 @@ void Consumer::retry_answer(Slot& slot) {
   slot.timer.arm_at(slot.deadline);  // or earlier, when the bus is back
 }
 
+// From here on it only waits for the bus: its place is free for another.
+void Consumer::leave_service(Slot& slot) {
+  if (std::exchange(slot.is_settling, true)) return;
+  ++settling_;
+  read_more();
+}
+
 void Consumer::settle(Slot& slot) {
   slot.timer.cancel();
+  leave_service(slot);
   if (slot.has_lost_lease) return let_go(slot);  // somebody else owns it now, and settles
   slot.state = SlotState::settling;
   if (!bus_.is_connected()) {
@@ -621,6 +643,7 @@ void Consumer::let_go(Slot& slot) {
   by_entry_.erase({slot.queue, slot.entry});
   by_request_.erase(slot.request.id);
   slot.timer.cancel();
+  if (slot.is_settling) --settling_;
   const auto at = slots_.find(serial);
   loop_.release(std::move(at->second));
   slots_.erase(at);

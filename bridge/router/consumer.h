@@ -110,6 +110,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   bool may_read() const;
   void announce_reading();
   void read_more();
+  void read_now();
   void look_for_own_pending();
 
   void obtain(std::size_t queue, messaging::EntryId id, std::span<const frames::EntryField> fields,
@@ -123,6 +124,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   void publish_answer(Slot& slot);
   void on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed);
   void retry_answer(Slot& slot);
+  void leave_service(Slot& slot);
   void settle(Slot& slot);
   void on_settled(Serial serial, base::Result<void> result);
   void hand_back(Slot& slot);
@@ -168,7 +170,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   std::uint32_t own_lookups_ = 0;     // unanswered own_pending questions
   std::uint32_t claims_ = 0;          // unanswered claims
   std::uint32_t preparations_ = 0;    // unanswered ensure_group / ensure_stream
-  std::size_t rotation_ = 0;          // which queue is listed first
+  bool read_is_due_ = false;
   base::Duration prepare_backoff_{};
 
   std::unordered_map<Serial, std::unique_ptr<Slot>> slots_;
@@ -176,7 +178,8 @@ class Consumer final : private messaging::GroupReaderHandler,
   std::unordered_map<std::string, Serial> by_request_;
   std::deque<Serial> waiting_;        // in hand, but the service has all it may have at once
   Serial last_serial_ = 0;
-  std::size_t begun_ = 0;
+  std::size_t begun_ = 0;             // calls of the service under way
+  std::size_t settling_ = 0;          // slots that wait for the bus only
   std::vector<std::pair<std::size_t, messaging::EntryId>> left_hand_;  // while an own_pending question is out
 
   // Non-repeatable requests we handed back: never run by us again, whether the hand-back took effect or not.
