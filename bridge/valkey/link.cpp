@@ -106,7 +106,8 @@ void Link::greet() {
   ask({"CLIENT", "SETNAME", options_.name}, 0);
   ask({"CLIENT", "ID"}, 1);
   ask({"INFO", "server"}, 2);
-  ask({"INFO", "replication"}, 3);
+  ask({"INFO", "persistence"}, 3);
+  ask({"INFO", "replication"}, 4);
 }
 
 void Link::on_greeting_step(base::Result<Reply> reply, int step) {
@@ -116,11 +117,11 @@ void Link::on_greeting_step(base::Result<Reply> reply, int step) {
     return;
   }
   if (step == 1) client_id_ = reply->integer();
-  if (step == 2) {
-    if (info_value(reply->text(), "loading") == "1") return drop({Code::refused, "the server is loading its data"});
-    run_id_ = info_value(reply->text(), "run_id");
+  if (step == 2) run_id_ = info_value(reply->text(), "run_id");
+  if (step == 3 && info_value(reply->text(), "loading") == "1") {
+    return drop({Code::refused, "the server is loading its data"});
   }
-  if (step != 3) return;
+  if (step != 4) return;
   if (info_value(reply->text(), "role") != "master") {
     return drop({Code::refused, "the server is a replica: name the primary"});
   }
