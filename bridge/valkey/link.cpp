@@ -126,7 +126,7 @@ void Link::on_greeting_step(base::Result<Reply> reply, int step) {
     return drop({Code::refused, "the server is a replica: name the primary"});
   }
   incarnation_ = run_id_ + "/" + std::string(info_value(reply->text(), "master_replid"));
-  failures_ = 0;
+  ready_since_ = loop_.now();
   enter(State::ready);
   if (std::exchange(has_reported_down_, false)) base::log_info("bus connection is back", {{"connection", options_.name}});
   handler_.on_link_ready();
@@ -241,6 +241,8 @@ void Link::lose(const base::Error& why) {
                                               {"server", options_.address.to_string_redacted()},
                                               {"why", why.detail}});
   }
+  // A connection that ends right after its greeting, such as one whose first command is forbidden, has not succeeded.
+  if (was_ready && loop_.now() - ready_since_ > limits::kReconnectCap) failures_ = 0;
   // Jitter over the upper half: a fleet does not come back in step.
   const auto ceiling = std::min<base::Duration>(limits::kReconnectCap, kFirstRetry * (1U << std::min(failures_, 5U)));
   ++failures_;

@@ -114,6 +114,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   net::Timer retry_timer_;
   net::Timer silence_timer_;
   base::TimePoint last_heard_;
+  base::TimePoint ready_since_;
 };
 
 // What an error reply means to the caller, see messaging/bus.h.
