@@ -16,6 +16,7 @@ namespace limits = base::limits;
 // BLOCK plus slack: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
 constexpr base::Duration kReadDeadline = limits::kBlockTime + 5s;
 constexpr base::Duration kPingInterval = 5s;
+constexpr base::Duration kUnblockInterval = 50ms;
 constexpr std::uint32_t kCursorCount = limits::kReadBatchBytes / limits::kFrameEntryBytes;
 
 std::string block_millis() {
@@ -60,7 +61,8 @@ ValkeyGroupReader::ValkeyGroupReader(ValkeyBus& bus, std::string group, std::str
       group_(std::move(group)),
       consumer_(std::move(consumer)),
       handler_(handler),
-      link_(bus.loop(), bus.link_options("reader", kReadDeadline), *this) {}
+      link_(bus.loop(), bus.link_options("reader", kReadDeadline), *this),
+      unblock_timer_(bus.loop(), [this] { unblock(); }) {}
 
 void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32_t count) {
   DCHECK(link_.is_ready() && !is_reading_ && count > 0);
@@ -80,8 +82,13 @@ void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32
   link_.expect([this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
 }
 
-void ValkeyGroupReader::on_reply(base::Result<Reply> reply) {
+void ValkeyGroupReader::stop_reading() {
   is_reading_ = false;
+  unblock_timer_.cancel();
+}
+
+void ValkeyGroupReader::on_reply(base::Result<Reply> reply) {
+  stop_reading();
   if (!reply) {
     if (reply.error().code == Code::not_found) handler_.on_queue_missing();
     // Lost connections are told by on_link_lost; other errors of a read end the connection, so that its successor
@@ -99,12 +106,16 @@ void ValkeyGroupReader::on_reply(base::Result<Reply> reply) {
 }
 
 void ValkeyGroupReader::on_link_lost(const Error&) {
-  is_reading_ = false;
+  stop_reading();
   handler_.on_reader_lost();
 }
 
+// The request goes over another connection and may be faster than the read it is meant for: it is repeated until the
+// read has ended.
 void ValkeyGroupReader::unblock() {
-  if (is_reading_) bus_.unblock(link_.client_id());
+  if (!is_reading_) return;
+  bus_.unblock(link_.client_id());
+  unblock_timer_.arm(kUnblockInterval);
 }
 
 ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bus::Cursor> cursors,

@@ -27,12 +27,14 @@ class ValkeyGroupReader final : public messaging::GroupReader, private LinkHandl
   void on_link_ready() override { handler_.on_reader_connected(link_.incarnation()); }
   void on_link_lost(const base::Error& why) override;
   void on_reply(base::Result<Reply> reply);
+  void stop_reading();
 
   ValkeyBus& bus_;
   std::string group_;
   std::string consumer_;
   messaging::GroupReaderHandler& handler_;
   Link link_;
+  net::Timer unblock_timer_;
   bool is_reading_ = false;
 };
 
