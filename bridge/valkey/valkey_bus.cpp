@@ -1,6 +1,7 @@
 #include "bridge/valkey/valkey_bus.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "bridge/base/limits.h"
@@ -25,6 +26,8 @@ namespace limits = base::limits;
 // gone, and what waits is better told so.
 constexpr base::Duration kCommandDeadline = 5s;
 constexpr base::Duration kTimeInterval = 10s;
+constexpr base::Duration kTimeRetryInterval = 500ms;
+constexpr std::int64_t kGoodClockErrorMs = 50;
 constexpr base::Duration kHeldInterval = 100ms;  // how long an acknowledged last entry may still show in XLEN
 constexpr std::int64_t kParkedIdleMs = 3'600'000;
 
@@ -33,6 +36,13 @@ std::int64_t millis_of(base::TimePoint at) {
 }
 std::string text_of(base::Duration ttl) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(ttl).count());
+}
+
+std::optional<std::int64_t> number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 Error unexpected() { return {Code::malformed, "the server's reply has another shape than documented"}; }
@@ -111,13 +121,15 @@ void ValkeyBus::ask_time() {
       if (reply.error().code != Code::outcome_unknown) link_.drop(reply.error());
       return;
     }
-    if (reply->size() != 2) return link_.drop(unexpected());
+    const auto seconds = reply->size() == 2 ? number((*reply)[0].text()) : std::nullopt;
+    const auto micros = reply->size() == 2 ? number((*reply)[1].text()) : std::nullopt;
+    if (!seconds || !micros) return link_.drop(unexpected());
     const base::TimePoint answered = loop_.clock().monotonic();
-    const std::int64_t server_ms = std::stoll(std::string((*reply)[0].text())) * 1000 +
-                                   std::stoll(std::string((*reply)[1].text())) / 1000;
+    const std::int64_t server_ms = *seconds * 1000 + *micros / 1000;
     clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
     clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
-    time_timer_.arm(kTimeInterval);
+    // The error is taken off every request's budget: one slow answer must not cost all of them for long.
+    time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : kTimeInterval);
     if (std::exchange(is_clock_known_, true)) return;
     const bool is_new = incarnation_ != link_.incarnation();
     incarnation_ = link_.incarnation();
