@@ -58,7 +58,8 @@ end
 return claimed)lua";
 
 // ARGV[2..] ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
-// read: others' stay parked, untouched and free for any consumer.
+// read: others' stay parked, untouched and free for any consumer. The highest delivered entry is not deleted while an
+// older one is there (the group's lag would be unknown), but left to sweep().
 inline constexpr char kTake[] = R"lua(
 local function parts(id)
   local ms, seq = string.match(id, '(%d+)-(%d+)')
@@ -91,9 +92,12 @@ for i = 2, #ARGV do
   local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
   if #p == 1 and p[1][2] == 'parked' then
     redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-    redis.call('XDEL', KEYS[1], ARGV[i])
     taken[#taken + 1] = ARGV[i]
   end
+end
+for _, id in ipairs(taken) do
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+  if later(last, id) or (#first == 1 and first[1][1] == id) then redis.call('XDEL', KEYS[1], id) end
 end
 return taken)lua";
 

@@ -384,7 +384,16 @@ void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<st
   std::sort(ids.begin(), ids.end());
   std::vector<std::string> arguments = script(scripts::kTake, queue, {options_.group});
   for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
-  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+  ask<std::vector<EntryId>>(
+      std::move(arguments),
+      [this, queue, done = std::move(done)](base::Result<std::vector<EntryId>> taken) mutable {
+        if (taken && !taken->empty()) {  // the script may have left the highest
+          settlements_[queue].held.push_back(taken->back());
+          if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+        }
+        if (done) done(std::move(taken));
+      },
+      read_ids);
 }
 
 void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {
