@@ -26,8 +26,12 @@ ClientCall::ClientCall(std::unique_ptr<ClientOperation> operation) : operation_(
 ClientCall::ClientCall(ClientCall&&) noexcept = default;
 ClientCall& ClientCall::operator=(ClientCall&&) noexcept = default;
 ClientCall::~ClientCall() = default;
-void ClientCall::cancel() { operation_.reset(); }
-void ClientCall::pause_body() { ++operation_->body_pauses; }
+void ClientCall::cancel() {
+  operation_.reset();
+}
+void ClientCall::pause_body() {
+  ++operation_->body_pauses;
+}
 void ClientCall::resume_body() {
   CHECK(operation_->body_pauses > 0);
   if (--operation_->body_pauses == 0 && operation_->session != nullptr) operation_->session->resume();
@@ -91,7 +95,8 @@ void ClientPool::dispatch() {
       ClientSession* session = idle_.back();
       idle_.pop_back();
       session->start(*take_waiting());
-    } else if (connecting_.size() < waiting_count_ && sessions_.size() + connecting_.size() < options_.max_connections) {
+    } else if (connecting_.size() < waiting_count_ &&
+               sessions_.size() + connecting_.size() < options_.max_connections) {
       connect();
     } else {
       return;
@@ -109,8 +114,8 @@ void ClientPool::connect() {
 }
 
 void ClientPool::on_connected(Connecting& attempt, base::Result<std::unique_ptr<net::Transport>> result) {
-  connecting_.erase(std::find_if(connecting_.begin(), connecting_.end(),
-                                 [&](const auto& other) { return other.get() == &attempt; }));
+  connecting_.erase(
+      std::find_if(connecting_.begin(), connecting_.end(), [&](const auto& other) { return other.get() == &attempt; }));
   if (!result) {
     // Each waiting request made an attempt of its own, so the failure belongs to the one that waits longest.
     if (ClientOperation* operation = take_waiting()) {
@@ -146,7 +151,8 @@ void ClientPool::retry(ClientOperation& operation) {
   // One dead connection of several idle ones usually means that the service was restarted.
   close_idle();
   wait(operation, true);
-  if (connecting_.size() < waiting_count_ && sessions_.size() + connecting_.size() < options_.max_connections) connect();
+  if (connecting_.size() < waiting_count_ && sessions_.size() + connecting_.size() < options_.max_connections)
+    connect();
 }
 
 void ClientPool::close_idle() {

@@ -38,8 +38,8 @@ struct ClientFailure {
   bool response_started = false;  // on_response_head was called
 };
 
-// Called from the loop, never from inside ClientPool::request. Exactly one of on_response_end and on_failed comes, last,
-// unless the ClientCall is destroyed before. The handler may destroy the ClientCall or the pool in any of them.
+// Called from the loop, never from inside ClientPool::request. Exactly one of on_response_end and on_failed comes,
+// last, unless the ClientCall is destroyed before. The handler may destroy the ClientCall or the pool in any of them.
 class ClientHandler {
  public:
   // `end`: on_response_end follows at once, there is no body.

@@ -9,8 +9,8 @@ namespace outrigger::http1 {
 namespace {
 
 using base::Code;
-using base::Error;
 using base::equals_ignoring_case;
+using base::Error;
 
 // Above this, a body goes to the connection as a piece of its own.
 constexpr std::size_t kCopyBelow = 4096;
@@ -32,8 +32,10 @@ std::optional<base::Duration> promised_lifetime(const base::HeaderList& headers)
 
 ClientOperation::ClientOperation(net::EventLoop& loop, ClientPool& its_pool, ClientRequest its_request,
                                  ClientHandler& its_handler)
-    : pool(&its_pool), request(std::move(its_request)), handler(its_handler), deadline_timer(loop, [this] { on_due(); }) {
-}
+    : pool(&its_pool),
+      request(std::move(its_request)),
+      handler(its_handler),
+      deadline_timer(loop, [this] { on_due(); }) {}
 
 ClientOperation::~ClientOperation() {
   if (is_waiting) pool->stop_waiting(*this);
@@ -70,9 +72,10 @@ ClientSession::ClientSession(net::EventLoop& loop, ClientPool& pool, std::unique
       default_lifetime_(options.idle_lifetime),
       parser_(options.limits),
       idle_lifetime_(options.idle_lifetime),
-      idle_timer_(loop, [this] {
-        if (is_free()) close();
-      }),
+      idle_timer_(loop,
+                  [this] {
+                    if (is_free()) close();
+                  }),
       connection_(loop, std::move(transport), *this) {}
 
 ClientSession::~ClientSession() {
@@ -177,8 +180,8 @@ void ClientSession::process(std::string_view& input) {
         on_response_end();
         return;
       case Step::failed: {
-        const bool is_too_large = parser_.problem() == ParseProblem::body_too_large ||
-                                  parser_.problem() == ParseProblem::headers_too_large;
+        const bool is_too_large =
+            parser_.problem() == ParseProblem::body_too_large || parser_.problem() == ParseProblem::headers_too_large;
         return fail({is_too_large ? Code::too_large : Code::malformed, std::string(parser_.detail())});
       }
     }
@@ -219,9 +222,13 @@ void ClientSession::fail(Error error) {
   operation.fail(std::move(error), true, operation.response_started);
 }
 
-void ClientSession::on_end() { end_by_peer({Code::closed, "service closed the connection"}); }
+void ClientSession::on_end() {
+  end_by_peer({Code::closed, "service closed the connection"});
+}
 
-void ClientSession::on_closed(const Error& why) { end_by_peer(why); }
+void ClientSession::on_closed(const Error& why) {
+  end_by_peer(why);
+}
 
 void ClientSession::end_by_peer(const Error& why) {
   if (operation_ == nullptr) return close();

@@ -23,7 +23,7 @@ class ClientOperation final {
   void fail_later(base::Error error, bool request_was_sent = false, bool response_started = false);
   void on_due();
 
-  ClientPool* pool;            // null when the pool is gone
+  ClientPool* pool;  // null when the pool is gone
   ClientSession* session = nullptr;
   ClientRequest request;
   ClientHandler& handler;

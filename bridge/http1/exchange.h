@@ -4,9 +4,11 @@
 // Life of an exchange:
 // - The session makes it when a request head is complete and calls RequestHandler::on_request.
 // - The callee answers at once, or gives it a handler (set_handler) and answers later.
-// - No body bytes are delivered before accept_body(). After it come on_body (any number), then on_request_end (once, also
+// - No body bytes are delivered before accept_body(). After it come on_body (any number), then on_request_end (once,
+// also
 //   for a request without a body), unless on_aborted comes first or the response is completed before.
-// - Response: send(), or send_head() then send_body()* then send_end(). A call out of order after completion is ignored.
+// - Response: send(), or send_head() then send_body()* then send_end(). A call out of order after completion is
+// ignored.
 // - It ends when the response is complete, by abort(), or by on_aborted. It and its handler are destroyed at the end of
 //   that turn; until then every call is harmless.
 #pragma once

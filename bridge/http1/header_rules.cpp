@@ -13,12 +13,21 @@ namespace {
 using base::equals_ignoring_case;
 using base::HeaderField;
 
-constexpr std::string_view kOneHop[] = {"Connection",         "Keep-Alive",          "Proxy-Connection", "TE",
-                                        "Trailer",            "Transfer-Encoding",   "Upgrade",          "HTTP2-Settings",
-                                        "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info"};
-constexpr std::string_view kEndToEnd[] = {"Host", "Content-Length", "Content-Type", "Content-Encoding", "Cache-Control",
-                                          "Authorization", "Cookie", "Set-Cookie", "Date", "Forwarded", "Via",
-                                          "X-Request-Id", "Traceparent"};
+constexpr std::string_view kOneHop[] = {"Connection",
+                                        "Keep-Alive",
+                                        "Proxy-Connection",
+                                        "TE",
+                                        "Trailer",
+                                        "Transfer-Encoding",
+                                        "Upgrade",
+                                        "HTTP2-Settings",
+                                        "Proxy-Authenticate",
+                                        "Proxy-Authorization",
+                                        "Proxy-Authentication-Info"};
+constexpr std::string_view kEndToEnd[] = {"Host",          "Content-Length", "Content-Type", "Content-Encoding",
+                                          "Cache-Control", "Authorization",  "Cookie",       "Set-Cookie",
+                                          "Date",          "Forwarded",      "Via",          "X-Request-Id",
+                                          "Traceparent"};
 
 template <std::size_t N>
 bool is_among(std::string_view name, const std::string_view (&names)[N]) {
@@ -51,7 +60,8 @@ void remove_hop_by_hop(base::HeaderList& headers) {
       const std::size_t comma = std::min(rest.find(','), rest.size());
       const std::string_view name = trim(rest.substr(0, comma));
       rest.remove_prefix(std::min(comma + 1, rest.size()));
-      if (name.empty() || equals_ignoring_case(name, "close") || is_among(name, kOneHop) || is_protected(name)) continue;
+      if (name.empty() || equals_ignoring_case(name, "close") || is_among(name, kOneHop) || is_protected(name))
+        continue;
       named.push_back(name);
     }
   }
@@ -101,11 +111,11 @@ void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts) {
 std::string ensure_request_id(base::HeaderList& headers, bool trust_inbound) {
   if (trust_inbound && headers.count("X-Request-Id") == 1) {
     const std::string_view inbound = *headers.find("X-Request-Id");
-    const bool is_sane = !inbound.empty() && inbound.size() <= 128 &&
-                         std::all_of(inbound.begin(), inbound.end(), [](char c) {
-                           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                                  std::string_view("-_.:=+/@").find(c) != std::string_view::npos;
-                         });
+    const bool is_sane =
+        !inbound.empty() && inbound.size() <= 128 && std::all_of(inbound.begin(), inbound.end(), [](char c) {
+          return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                 std::string_view("-_.:=+/@").find(c) != std::string_view::npos;
+        });
     if (is_sane) return std::string(inbound);
   }
   std::string id = base::new_request_id();

@@ -20,7 +20,9 @@ base::Result<std::unique_ptr<HttpServer>> HttpServer::open(net::EventLoop& loop,
   return server;
 }
 
-HttpServer::~HttpServer() { close(); }
+HttpServer::~HttpServer() {
+  close();
+}
 
 void HttpServer::adopt(std::unique_ptr<net::Transport> transport, std::string peer_address) {
   ++accepted_total_;

@@ -46,8 +46,7 @@ class HttpServer final : private SessionHandler {
  private:
   HttpServer(net::EventLoop& loop, HttpServerOptions options, RequestHandler& handler);
   void on_request(Exchange& exchange) override;
-  void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head,
-                      std::string& body) override;
+  void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head, std::string& body) override;
   void on_session_closed(ServerSession& session) override;
   void tell_if_drained();
 

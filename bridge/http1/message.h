@@ -1,4 +1,5 @@
-// HTTP/1 messages as values: heads without their bodies, the limits they are read under, and what can be wrong with one.
+// HTTP/1 messages as values: heads without their bodies, the limits they are read under, and what can be wrong with
+// one.
 #pragma once
 
 #include <cstdint>

@@ -22,8 +22,12 @@ constexpr std::uint64_t kChunkFramingBytes = 16 * 1024;
 constexpr std::uint64_t kChunkFramingPerByte = 8;
 constexpr unsigned kMaxInterimResponses = 16;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_alpha(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -33,9 +37,10 @@ std::string_view trim(std::string_view text) {
 
 // uri-host [ ":" port ] (RFC 9110 section 7.2), by its characters; a comma would be two hosts to somebody.
 bool is_authority(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alpha(c) || is_digit(c) || std::strchr("-._~%!$&'()*+;=:[]", c) != nullptr;
-  }) && text.find('\0') == std::string_view::npos;
+  return std::all_of(
+             text.begin(), text.end(),
+             [](char c) { return is_alpha(c) || is_digit(c) || std::strchr("-._~%!$&'()*+;=:[]", c) != nullptr; }) &&
+         text.find('\0') == std::string_view::npos;
 }
 
 bool is_framing_field(std::string_view name) {
@@ -77,7 +82,8 @@ struct LlhttpCallbacks {
   static int on_header_value_complete(llhttp_t* p) {
     MessageParser& parser = self(p);
     if (parser.state_ == MessageParser::State::trailers) {
-      // Trailer fields are dropped (RFC 9110 section 6.5.1 allows it); those that would change the framing are an attack.
+      // Trailer fields are dropped (RFC 9110 section 6.5.1 allows it); those that would change the framing are an
+      // attack.
       if (!is_framing_field(parser.name_)) return 0;
       parser.fail(ParseProblem::bad_request, "framing field in trailers");
       return -1;
@@ -89,8 +95,8 @@ struct LlhttpCallbacks {
     MessageParser& parser = self(p);
     parser.flags_ = p->flags;
     parser.announced_ = p->content_length;
-    parser.keeps_alive_ = (p->flags & F_CONNECTION_CLOSE) == 0 &&
-                          (p->http_minor > 0 || (p->flags & F_CONNECTION_KEEP_ALIVE) != 0);
+    parser.keeps_alive_ =
+        (p->flags & F_CONNECTION_CLOSE) == 0 && (p->http_minor > 0 || (p->flags & F_CONNECTION_KEEP_ALIVE) != 0);
     parser.is_head_complete_ = true;
     // We never switch protocols (RFC 9110 section 7.8 lets a server ignore Upgrade), so llhttp must not stop for one.
     p->upgrade = 0;
@@ -133,7 +139,9 @@ struct LlhttpCallbacks {
   }
 };
 
-void MessageParser::FreeLlhttp::operator()(llhttp__internal_s* parser) const { delete parser; }
+void MessageParser::FreeLlhttp::operator()(llhttp__internal_s* parser) const {
+  delete parser;
+}
 
 MessageParser::MessageParser(Kind kind, const MessageLimits& limits)
     : kind_(kind), limits_(limits), llhttp_(new llhttp__internal_s) {
@@ -195,9 +203,8 @@ Step MessageParser::collect_section(std::string_view& input, bool has_first_line
   if (had > 0) pending_.append(input);
   const std::string_view bytes = had > 0 ? std::string_view(pending_) : input;
   for (;;) {
-    const void* found = scanned_ < bytes.size()
-                            ? std::memchr(bytes.data() + scanned_, '\n', bytes.size() - scanned_)
-                            : nullptr;
+    const void* found =
+        scanned_ < bytes.size() ? std::memchr(bytes.data() + scanned_, '\n', bytes.size() - scanned_) : nullptr;
     const std::size_t line_end =
         found == nullptr ? bytes.size() : static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
     const bool is_first_line = has_first_line && first_line_size_ == 0;
@@ -248,7 +255,8 @@ Step MessageParser::collect_section(std::string_view& input, bool has_first_line
 }
 
 // `line` is without its line feed. What llhttp is lenient about even when strict: line feeds without carriage return
-// after the first line and at the end of the section, folded lines, empty names; carriage returns elsewhere by some 8.x.
+// after the first line and at the end of the section, folded lines, empty names; carriage returns elsewhere by
+// some 8.x.
 bool MessageParser::check_line(std::string_view line, bool is_first_line) {
   if (line.empty() || line.back() != '\r' || std::memchr(line.data(), '\r', line.size() - 1) != nullptr) {
     fail(ParseProblem::bad_request, "line end is not CRLF");
@@ -274,7 +282,8 @@ bool MessageParser::check_first_line(std::string_view line) {
   std::string_view version;
   if (is_well_formed) {
     version = is_request ? line.substr(line.size() - kVersionSize) : line.substr(0, kVersionSize);
-    is_well_formed = version.substr(0, 5) == "HTTP/" && is_digit(version[5]) && version[6] == '.' && is_digit(version[7]);
+    is_well_formed =
+        version.substr(0, 5) == "HTTP/" && is_digit(version[5]) && version[6] == '.' && is_digit(version[7]);
   }
   if (is_well_formed && !is_request) {
     is_well_formed = line[8] == ' ' && line[9] >= '1' && line[9] <= '9' && is_digit(line[10]) && is_digit(line[11]) &&
@@ -346,8 +355,8 @@ Step MessageParser::accept_head(std::string_view section) {
   return step;
 }
 
-// True if the message's transfer codings are exactly `chunked`, once; `has_coding` if there is any. llhttp's flag is not
-// enough: it does not see an empty field.
+// True if the message's transfer codings are exactly `chunked`, once; `has_coding` if there is any. llhttp's flag is
+// not enough: it does not see an empty field.
 bool MessageParser::has_only_chunked(const base::HeaderList& fields, bool& has_coding) {
   has_coding = false;
   bool is_chunked = false;
@@ -377,7 +386,8 @@ Step MessageParser::accept_request(std::string_view section) {
   if (has_coding) {
     if (head.minor_version == 0) return fail(ParseProblem::bad_request, "transfer coding in HTTP/1.0");
     if (!is_chunked) {
-      // With chunked last the framing is clear and only the coding is foreign; otherwise nothing is (RFC 9112 6.1, 6.3).
+      // With chunked last the framing is clear and only the coding is foreign; otherwise nothing is (RFC
+      // 9112 6.1, 6.3).
       return (flags_ & F_CHUNKED) != 0 ? fail(ParseProblem::unsupported, "unknown transfer coding")
                                        : fail(ParseProblem::bad_request, "transfer coding does not end in chunked");
     }

@@ -89,7 +89,7 @@ class MessageParser {
 
   // The section being collected, if it did not come in one piece.
   std::string pending_;
-  std::size_t scanned_ = 0;        // of pending_ (or of the input): no line feed before this
+  std::size_t scanned_ = 0;  // of pending_ (or of the input): no line feed before this
   std::size_t line_start_ = 0;
   std::size_t first_line_size_ = 0;
   bool skipped_empty_line_ = false;
@@ -107,9 +107,9 @@ class MessageParser {
   bool is_head_complete_ = false;
 
   std::string_view body_;
-  std::uint64_t remaining_ = 0;       // of a fixed body
+  std::uint64_t remaining_ = 0;  // of a fixed body
   std::uint64_t body_received_ = 0;
-  std::uint64_t chunk_framing_ = 0;   // bytes of chunk headers seen: bounded in proportion to the content
+  std::uint64_t chunk_framing_ = 0;  // bytes of chunk headers seen: bounded in proportion to the content
   bool is_last_chunk_ = false;
   unsigned interim_count_ = 0;
 };

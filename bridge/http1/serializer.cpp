@@ -28,13 +28,20 @@ bool is_control(char c) {
 // Written from the framing, never from the list.
 bool is_ours(std::string_view name) {
   switch (name.size()) {
-    case 2: return equals_ignoring_case(name, "TE");
-    case 7: return equals_ignoring_case(name, "Trailer") || equals_ignoring_case(name, "Upgrade");
-    case 10: return equals_ignoring_case(name, "Connection") || equals_ignoring_case(name, "Keep-Alive");
-    case 14: return equals_ignoring_case(name, "Content-Length");
-    case 16: return equals_ignoring_case(name, "Proxy-Connection");
-    case 17: return equals_ignoring_case(name, "Transfer-Encoding");
-    default: return false;
+    case 2:
+      return equals_ignoring_case(name, "TE");
+    case 7:
+      return equals_ignoring_case(name, "Trailer") || equals_ignoring_case(name, "Upgrade");
+    case 10:
+      return equals_ignoring_case(name, "Connection") || equals_ignoring_case(name, "Keep-Alive");
+    case 14:
+      return equals_ignoring_case(name, "Content-Length");
+    case 16:
+      return equals_ignoring_case(name, "Proxy-Connection");
+    case 17:
+      return equals_ignoring_case(name, "Transfer-Encoding");
+    default:
+      return false;
   }
 }
 
@@ -73,7 +80,9 @@ bool is_token(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return kTokenTable[static_cast<unsigned char>(c)]; });
 }
 
-bool is_field_value(std::string_view text) { return std::none_of(text.begin(), text.end(), is_control); }
+bool is_field_value(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), is_control);
+}
 
 bool append_request_head(std::string& out, std::string_view method, std::string_view target,
                          const base::HeaderList& headers, const Framing& framing) {

@@ -6,8 +6,8 @@ namespace outrigger::http1 {
 namespace {
 
 using base::Code;
-using base::Error;
 using base::equals_ignoring_case;
+using base::Error;
 
 // Below this a body is copied behind its head, so that one write(2) takes one piece.
 constexpr std::size_t kCopyBelow = 4096;
@@ -28,9 +28,12 @@ bool lists_close(const base::HeaderList& headers) {
 
 Code code_of(ParseProblem problem) {
   switch (problem) {
-    case ParseProblem::body_too_large: return Code::too_large;
-    case ParseProblem::timed_out: return Code::deadline;
-    default: return Code::malformed;
+    case ParseProblem::body_too_large:
+      return Code::too_large;
+    case ParseProblem::timed_out:
+      return Code::deadline;
+    default:
+      return Code::malformed;
   }
 }
 
@@ -41,12 +44,16 @@ void RequestHandler::on_bad_request(ParseProblem, const RequestHead*, ResponseHe
   body = std::to_string(head.status) + " " + std::string(reason_phrase(head.status)) + "\n";
 }
 
-std::string_view Exchange::peer_address() const { return session_.peer_address_; }
+std::string_view Exchange::peer_address() const {
+  return session_.peer_address_;
+}
 
 void Exchange::accept_body() {
   if (!is_over()) session_.accept_body(*this);
 }
-void Exchange::pause_body() { ++body_pauses_; }
+void Exchange::pause_body() {
+  ++body_pauses_;
+}
 void Exchange::resume_body() {
   CHECK(body_pauses_ > 0);
   if (--body_pauses_ == 0 && !is_over()) session_.wake();
@@ -412,7 +419,8 @@ std::string_view ServerSession::http_date() {
 void ServerSession::accept_body(Exchange& exchange) {
   if (exchange.is_body_accepted_) return;
   exchange.is_body_accepted_ = true;
-  if (owes_continue_ && !exchange.is_head_sent() && kept_.empty()) write(std::string_view("HTTP/1.1 100 Continue\r\n\r\n"));
+  if (owes_continue_ && !exchange.is_head_sent() && kept_.empty())
+    write(std::string_view("HTTP/1.1 100 Continue\r\n\r\n"));
   owes_continue_ = false;
   wake();
 }

@@ -1,5 +1,6 @@
-// ServerSession: one client connection that serves requests one after another (keep-alive, pipelining). It parses ahead of
-// the exchange in work only by a bounded number of raw bytes, and keeps reading so far that a client that leaves is seen.
+// ServerSession: one client connection that serves requests one after another (keep-alive, pipelining). It parses ahead
+// of the exchange in work only by a bounded number of raw bytes, and keeps reading so far that a client that leaves is
+// seen.
 #pragma once
 
 #include <memory>
@@ -37,8 +38,8 @@ class RequestHandler {
  public:
   // A request head is complete: answer, or set a handler. Called from the loop.
   virtual void on_request(Exchange& exchange) = 0;
-  // The protocol refuses a request. `request` is what was understood of it, or null. `head.status` is set; the callee may
-  // add fields and change the body (text/plain naming the status by default). The connection closes after it.
+  // The protocol refuses a request. `request` is what was understood of it, or null. `head.status` is set; the callee
+  // may add fields and change the body (text/plain naming the status by default). The connection closes after it.
   virtual void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head, std::string& body);
 
  protected:
@@ -126,11 +127,11 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   bool is_processing_ = false;
   bool is_request_read_ = false;
   bool is_draining_ = false;
-  bool keeps_alive_ = true;        // after the response in work
-  bool owes_continue_ = false;     // the client may be waiting for a 100
+  bool keeps_alive_ = true;     // after the response in work
+  bool owes_continue_ = false;  // the client may be waiting for a 100
   bool has_paused_reading_ = false;
   std::size_t discarded_ = 0;
-  std::string kept_;               // input nobody may take yet
+  std::string kept_;  // input nobody may take yet
   std::unique_ptr<Exchange> exchange_;
   std::uint64_t queued_bytes_ = 0;
   std::uint64_t written_at_check_ = 0;
@@ -138,7 +139,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   Phase waits_for_ = Phase::closed;
   net::Timer read_timer_;
   net::Timer write_timer_;
-  net::Connection connection_;     // last: starts reading when made
+  net::Connection connection_;  // last: starts reading when made
 };
 
 }  // namespace outrigger::http1

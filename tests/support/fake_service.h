@@ -16,8 +16,8 @@
 
 namespace outrigger::tests {
 
-// On a free loopback port. Collects each request with its body, then asks `answer`, which may answer at once or keep the
-// exchange's address and answer later (until `aborted` says otherwise).
+// On a free loopback port. Collects each request with its body, then asks `answer`, which may answer at once or keep
+// the exchange's address and answer later (until `aborted` says otherwise).
 class FakeService final : public http1::RequestHandler {
  public:
   struct Seen {
@@ -91,7 +91,7 @@ class RawService {
     bool is_closed = false;
     bool has_ended = false;
     net::Connection connection;
-    std::string reply;          // sent once, when a whole head has come
+    std::string reply;  // sent once, when a whole head has come
     bool closes_after_reply = false;
 
    private:

@@ -16,8 +16,7 @@ class LoopClient final : private net::ConnectionHandler {
  public:
   // Bytes sent before the connection stands are sent when it does.
   LoopClient(net::EventLoop& loop, const net::Endpoint& to)
-      : loop_(loop),
-        pending_(net::connect(loop, to, loop.now() + std::chrono::seconds(10), [this](auto result) {
+      : loop_(loop), pending_(net::connect(loop, to, loop.now() + std::chrono::seconds(10), [this](auto result) {
           if (!result) {
             is_closed = true;
             return;

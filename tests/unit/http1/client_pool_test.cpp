@@ -83,7 +83,6 @@ TEST_F(ClientPoolTest, requests_one_after_another_use_one_connection) {
   EXPECT_EQ(pool.idle_count(), 1u);
 }
 
-
 TEST_F(ClientPoolTest, body_is_sent_with_its_length_and_framing_fields_are_ours) {
   FakeService service(real.loop);
   ClientPool pool(real.loop, service.endpoint());
@@ -251,8 +250,8 @@ TEST_F(ClientPoolTest, fresh_connection_that_closes_is_not_retried) {
   Recorder recorder;
 
   const ClientCall call = pool.request(get("/"), in(10s), recorder);
-  ASSERT_TRUE(real.run_until("the request",
-                             [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
+  ASSERT_TRUE(
+      real.run_until("the request", [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
   service.peers[0]->connection.close();
   ASSERT_TRUE(real.run_until("the failure", [&] { return recorder.is_over(); }));
 
@@ -276,21 +275,35 @@ TEST_F(ClientPoolTest, replies_end_as_they_should) {
       {"connection close", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false, {}, true, 0},
       {"http/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", false, {}, true, 0},
       {"close-delimited", "HTTP/1.1 200 OK\r\n\r\nok", true, {}, true, 0},
-      {"more than asked for", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n", false, {}, true, 0},
-      {"keep-alive for one second", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok", false, {},
-       true, 0},
-      {"interim first", "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false,
-       {}, true, 1},
+      {"more than asked for",
+       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
+       false,
+       {},
+       true,
+       0},
+      {"keep-alive for one second",
+       "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok",
+       false,
+       {},
+       true,
+       0},
+      {"interim first",
+       "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+       false,
+       {},
+       true,
+       1},
       {"cut in the body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", true, Code::closed, true, 0},
-      {"cut between chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", true, Code::closed, true, 0},
+      {"cut between chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", true, Code::closed,
+       true, 0},
       {"cut in the head", "HTTP/1.1 200 OK\r\nContent-", true, Code::closed, false, 0},
       {"garbage", "SSH-2.0-OpenSSH\r\n", false, Code::malformed, false, 0},
       {"upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", false, Code::malformed, false, 0},
-      {"length and coding", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false,
-       Code::malformed, false, 0},
+      {"length and coding", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       false, Code::malformed, false, 0},
       {"announced too large", "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", false, Code::too_large, false, 0},
-      {"chunks too large", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n65\r\n", false, Code::too_large,
-       true, 0},
+      {"chunks too large", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n65\r\n", false,
+       Code::too_large, true, 0},
   };
   for (const Reply& reply : replies) {
     SCOPED_TRACE(reply.name);
@@ -345,8 +358,8 @@ TEST_F(ClientPoolTest, cancelled_call_closes_its_connection_and_is_silent) {
   ClientPool pool(real.loop, service.endpoint());
   Recorder recorder;
   ClientCall call = pool.request(get("/"), in(10s), recorder);
-  ASSERT_TRUE(real.run_until("the request",
-                             [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
+  ASSERT_TRUE(
+      real.run_until("the request", [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
 
   call.cancel();
 
@@ -423,8 +436,8 @@ TEST_F(ClientPoolTest, close_fails_what_is_in_work) {
   ClientPool pool(real.loop, service.endpoint());
   Recorder recorder;
   const ClientCall call = pool.request(get("/"), in(10s), recorder);
-  ASSERT_TRUE(real.run_until("the request",
-                             [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
+  ASSERT_TRUE(
+      real.run_until("the request", [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
 
   pool.close();
   EXPECT_FALSE(recorder.is_over());
@@ -439,8 +452,8 @@ TEST_F(ClientPoolTest, pool_may_die_before_its_calls) {
   auto pool = std::make_unique<ClientPool>(real.loop, service.endpoint());
   Recorder recorder;
   ClientCall busy = pool->request(get("/"), in(20ms), recorder);
-  ASSERT_TRUE(real.run_until("the request",
-                             [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
+  ASSERT_TRUE(
+      real.run_until("the request", [&] { return !service.peers.empty() && !service.peers[0]->received.empty(); }));
   const ClientCall waiting = pool->request(get("/"), in(20ms), recorder);
 
   pool.reset();

@@ -33,14 +33,21 @@ std::string unescape(std::string_view line) {
     }
     if (++i == line.size()) return out;  // no CRLF
     switch (line[i]) {
-      case 'n': out.push_back('\n'); break;
-      case 'r': out.push_back('\r'); break;
-      case 't': out.push_back('\t'); break;
+      case 'n':
+        out.push_back('\n');
+        break;
+      case 'r':
+        out.push_back('\r');
+        break;
+      case 't':
+        out.push_back('\t');
+        break;
       case 'x':
         out.push_back(static_cast<char>(std::stoi(std::string(line.substr(i + 1, 2)), nullptr, 16)));
         i += 2;
         break;
-      default: out.push_back(line[i]);
+      default:
+        out.push_back(line[i]);
     }
   }
   return out.append("\r\n");
@@ -144,14 +151,18 @@ class Log {
     }
     flush_body();
     switch (step) {
-      case Step::head: return add_head();
-      case Step::end: text_ += "end\n"; return;
+      case Step::head:
+        return add_head();
+      case Step::end:
+        text_ += "end\n";
+        return;
       case Step::failed:
         has_failed_ = true;
         text_ += "failed " + std::string(name_of(parser().problem())) + "\n";
         EXPECT_FALSE(parser().detail().empty());
         return;
-      default: return;
+      default:
+        return;
     }
   }
   void add_head() {

@@ -43,12 +43,13 @@ TEST(RemoveHopByHop, fields_for_one_hop_and_those_named_by_connection_go) {
 }
 
 TEST(RemoveHopByHop, connection_cannot_strip_end_to_end_fields) {
-  base::HeaderList headers = list({{"Host", "a"},
-                                   {"Connection", "Host, content-length, Cache-Control, X-Forwarded-For, Authorization"},
-                                   {"Content-Length", "5"},
-                                   {"Cache-Control", "no-store"},
-                                   {"X-Forwarded-For", "192.0.2.1"},
-                                   {"Authorization", "Bearer x"}});
+  base::HeaderList headers =
+      list({{"Host", "a"},
+            {"Connection", "Host, content-length, Cache-Control, X-Forwarded-For, Authorization"},
+            {"Content-Length", "5"},
+            {"Cache-Control", "no-store"},
+            {"X-Forwarded-For", "192.0.2.1"},
+            {"Authorization", "Bearer x"}});
 
   remove_hop_by_hop(headers);
 
@@ -85,8 +86,8 @@ TEST(SetForwarded, trusted_peer_is_believed_and_appended) {
                                    {"X-Forwarded-Proto", "https"},
                                    {"Forwarded", "for=10.0.0.1"}});
 
-  set_forwarded(headers,
-                {.client_address = "192.0.2.7", .proto = "http", .host = "a.test", .prefix = "", .trust_inbound = true});
+  set_forwarded(
+      headers, {.client_address = "192.0.2.7", .proto = "http", .host = "a.test", .prefix = "", .trust_inbound = true});
 
   EXPECT_EQ(text(headers),
             "X-Forwarded-Proto: https\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\nX-Forwarded-Host: a.test\n");

@@ -49,8 +49,8 @@ TEST(HttpServer, drain_waits_for_work_and_tells_once) {
   LoopClient busy(real.loop, service.endpoint());
   LoopClient idle(real.loop, service.endpoint());
   busy.send(kGet);
-  ASSERT_TRUE(real.run_until("the request",
-                             [&] { return held != nullptr && service.server().connection_count() == 2; }));
+  ASSERT_TRUE(
+      real.run_until("the request", [&] { return held != nullptr && service.server().connection_count() == 2; }));
   int drained = 0;
 
   service.server().begin_drain([&] { ++drained; });

@@ -121,7 +121,8 @@ TEST_F(ServerSessionTest, single_bytes_give_the_same_answer) {
   echo();
   start();
 
-  for (const char c : std::string("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")) {
+  for (const char c :
+       std::string("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")) {
     peer.send(std::string(1, c));
     fake.settle(2);
   }
@@ -267,7 +268,8 @@ TEST_F(ServerSessionTest, no_content_and_not_modified_have_no_body) {
   start();
 
   EXPECT_EQ(exchange_bytes("GET /204 HTTP/1.1\r\nHost: a\r\n\r\n"), answer("204 No Content", ""));
-  EXPECT_EQ(exchange_bytes("GET /304 HTTP/1.1\r\nHost: a\r\n\r\n"), answer("304 Not Modified", "Content-Length: 9\r\n"));
+  EXPECT_EQ(exchange_bytes("GET /304 HTTP/1.1\r\nHost: a\r\n\r\n"),
+            answer("304 Not Modified", "Content-Length: 9\r\n"));
 }
 
 TEST_F(ServerSessionTest, streamed_answer_is_chunked_in_1_1_and_close_delimited_in_1_0) {
@@ -279,9 +281,8 @@ TEST_F(ServerSessionTest, streamed_answer_is_chunked_in_1_1_and_close_delimited_
     work.exchange->send_end();
   };
   start();
-  EXPECT_EQ(exchange_bytes(kGet),
-            answer("200 OK", "Transfer-Encoding: chunked\r\n",
-                   "5\r\nhello\r\n1a\r\n world, this is 0x1b bytes\r\n0\r\n\r\n"));
+  EXPECT_EQ(exchange_bytes(kGet), answer("200 OK", "Transfer-Encoding: chunked\r\n",
+                                         "5\r\nhello\r\n1a\r\n world, this is 0x1b bytes\r\n0\r\n\r\n"));
 
   EXPECT_EQ(exchange_bytes("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
             answer("200 OK", "Connection: close\r\n", "hello world, this is 0x1b bytes"));
