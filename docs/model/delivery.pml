@@ -24,6 +24,20 @@
 #define OTHER_CALL WAITING
 #endif
 
+/* A caller's take never meets another's entry: for the larger products. */
+#ifdef NEVER_MEET
+#define may_meet(caller, entry) (owner_of(entry) == (caller))
+#else
+#define may_meet(caller, entry) true
+#endif
+
+/* The repeatable request is only claimed, run, answered and settled: for the larger products. */
+#ifdef PLAIN_REPEATABLE
+#define may_give_up(entry) (!is_repeatable(entry))
+#else
+#define may_give_up(entry) true
+#endif
+
 #ifdef PROMOTION
 #define ROLLBACK                  /* the same loss, but connections outlive it: a replica was promoted */
 #endif
@@ -476,7 +490,12 @@ end:
   do
   /* 4.1 Send. */
   :: atomic { is_mine(me, entry) && (entry == 0 || entry == NON_REPEATABLE_ENTRIES) &&
-              call[me] == READY && is_connected(caller_name(me)) ->
+#ifdef SEND_BEFORE_STREAM
+              call[me] <= READY &&
+#else
+              call[me] == READY &&
+#endif
+              is_connected(caller_name(me)) ->
        call[me] = WAITING;
        stamp[entry] = known_bus[caller_name(me)];
        if
@@ -498,7 +517,7 @@ end:
        fi }
 #endif
   /* 4.8 Nobody there: XREADGROUP > gives the oldest entry, which may be another's. */
-  :: atomic { call[me] == WAITING && queue[entry].place == UNDELIVERED && is_connected(caller_name(me)) ->
+  :: atomic { call[me] == WAITING && queue[entry].place == UNDELIVERED && may_meet(me, entry) && is_connected(caller_name(me)) ->
        if
        :: do_claim_new(entry, caller_name(me));
           if
@@ -611,7 +630,11 @@ inline take_in_hand(me, entry, count) {
 #else
            in_hand(me, entry) = CLAIMED
 #endif
+#ifdef HAND_BACK_ANY_COUNT
+        :: else -> in_hand(me, entry) = HANDING_BACK
+#else
         :: else -> in_hand(me, entry) = OWES_ANSWER     /* 502 outcome-unknown */
+#endif
         fi
      fi
   fi
@@ -683,7 +706,7 @@ end:
        :: do_take_over(entry, me, queue[entry].consumer)
        :: may_be_late -> be_late(LATE_TAKE_OVER, me, entry); late.expected = queue[entry].consumer
        fi }
-  /* 4.5 Own pending. */
+  /* 4.5 Own pending. Overlapping replies are modelled for a single entry. */
 #ifdef ASYNCHRONOUS
   :: atomic { is_alive[me] && entry == 0 && is_connected(me) && 
 #ifndef ASK_DURING_CLAIM
@@ -727,10 +750,8 @@ end:
                in_hand(me, entry) == CLAIMED) && !is_repeatable(entry) -> in_hand(me, entry) = OWES_UNREACHABLE }
   /* 4.6 Hand back what was not begun; repeated until the reply was read. */
   :: atomic { (
-#ifdef HAND_BACK_ANY_COUNT
-               in_hand(me, entry) == OWES_ANSWER ||
-#endif
-               in_hand(me, entry) == CLAIMED || in_hand(me, entry) == HANDING_BACK) && is_connected(me) ->
+               in_hand(me, entry) == CLAIMED || in_hand(me, entry) == HANDING_BACK) &&
+              may_give_up(entry) && is_connected(me) ->
        if
        :: is_repeatable(entry)
        :: else -> has_handed_back[me] = 1
@@ -749,7 +770,7 @@ end:
      }
   /* 4.6 Too many attempts. */
   :: atomic { is_repeatable(entry) && (in_hand(me, entry) == CLAIMED || in_hand(me, entry) == OWES_DEAD_LETTER) &&
-              is_connected(me) ->
+              may_give_up(entry) && is_connected(me) ->
        if
        :: do_dead_letter(entry); in_hand(me, entry) = DEAD_LETTERED
        :: do_dead_letter(entry); in_hand(me, entry) = OWES_DEAD_LETTER
