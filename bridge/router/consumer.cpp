@@ -24,11 +24,13 @@ constexpr Duration kLookInterval = 1s;         // idle cost: one XPENDING per se
 constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
 constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
 constexpr Duration kGoneAfter = 500ms;         // between the two zero readings of an alive channel
+constexpr Duration kSilenceMemory = 2s;        // an older zero reading does not count
 // After our own reconnect others may still be on their way back: their silence proves nothing yet.
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
 constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took it for so long
 constexpr Duration kFirstRetry = 50ms;
-constexpr std::uint32_t kLookLimit = 128;      // entries per look
+constexpr std::uint32_t kLookLimit = 128;      // own entries per question
+constexpr std::uint32_t kOverviewLimit = 1000; // pending entries per look: more than a fleet of slow services holds
 constexpr std::size_t kNeverAgainLimit = 10000;
 constexpr std::size_t kRepeatableSeenLimit = 4096;
 
@@ -59,7 +61,7 @@ enum class Consumer::SlotState : std::uint8_t {
 
 struct Consumer::Slot final : AnswerSink {
   Slot(Consumer& owner, net::EventLoop& loop)
-      : consumer(owner), timer(loop, [this] { consumer.retry_answer(*this); }) {}
+      : consumer(owner), timer(loop, [this] { consumer.on_slot_due(*this); }) {}
 
   void on_answer_head(int status, std::string_view reason, base::HeaderList headers) override {
     answer.status = status;
@@ -76,6 +78,7 @@ struct Consumer::Slot final : AnswerSink {
   void on_answer_failed(ServiceFailure failure) override { consumer.on_service_failed(*this, std::move(failure)); }
 
   bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
+  bool is_begun_or_later() const { return called_at != base::TimePoint{}; }
 
   Consumer& consumer;
   Serial serial = 0;
@@ -85,7 +88,8 @@ struct Consumer::Slot final : AnswerSink {
   SlotState state = SlotState::waiting;
   frames::Request request;
   base::TimePoint obtained_at;
-  base::TimePoint deadline;        // by this loop's clock
+  base::TimePoint deadline;        // of the service's call, by this loop's clock
+  base::TimePoint expires_at;      // later by the clock's error, twice: its owner has ended it for certain
   base::TimePoint lease_from;      // when the lease was last confirmed
   bool has_lost_lease = false;
   std::uint64_t next_data = 1;     // expected seq of request stream data
@@ -141,6 +145,8 @@ void Consumer::start() {
 
 void Consumer::on_bus_connected(bool) {
   prepare_backoff_ = kFirstRetry;
+  seen_gone_.clear();
+  repeatable_seen_.clear();
   prepare_queues();
   // Whatever waited for the bus goes on. An answer that was confirmed before counts only if this is the same bus.
   std::vector<Serial> serials;
@@ -148,7 +154,8 @@ void Consumer::on_bus_connected(bool) {
   for (const Serial serial : serials) {
     Slot* slot = find(serial);
     if (slot == nullptr) continue;
-    if (slot->state == SlotState::retrying) publish_answer(*slot);
+    if (slot->state == SlotState::receiving) ask_for_body(*slot);
+    else if (slot->state == SlotState::retrying) publish_answer(*slot);
     else if (slot->state == SlotState::handing_back) hand_back(*slot);
     else if (slot->state == SlotState::unsettled) {
       if (slot->confirmed_under == bus_.incarnation() || !slot->keeps_trying) settle(*slot);
@@ -201,15 +208,20 @@ void Consumer::on_reader_connected(const std::string&) {
 void Consumer::on_reader_lost() {
   must_look_for_own_ = true;
   announce_reading();
+  check_drained();
 }
 
 void Consumer::on_queue_missing() {
   // FLUSHALL, a restart without data, or somebody deleted it: everything of ours may be gone.
-  base::log_warn("the request queue was gone and is made anew", {{"service", options_.service}});
-  has_groups_ = false;
-  announce_reading();
-  handler_.on_bus_emptied();
-  if (!prepare_timer_.is_armed()) prepare_timer_.arm(prepare_backoff_);
+  if (has_groups_) {
+    base::log_warn("the request queue was gone and is made anew", {{"service", options_.service}});
+    has_groups_ = false;
+    announce_reading();
+    handler_.on_bus_emptied();
+  }
+  check_drained();
+  if (prepare_timer_.is_armed()) return;
+  prepare_timer_.arm(prepare_backoff_);
   prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, std::max<Duration>(prepare_backoff_, kFirstRetry) * 2);
 }
 
@@ -257,8 +269,10 @@ void Consumer::read_more() {
 }
 
 void Consumer::read_now() {
-  if (!may_read() || reader_->is_reading() || own_lookups_ > 0) return;
-  if (must_look_for_own_) return look_for_own_pending();
+  if (reader_ == nullptr || reader_->is_reading() || own_lookups_ > 0) return;
+  // Even if nothing may be read: what is ours without our knowledge can only be handed back by us.
+  if (must_look_for_own_ && has_groups_ && reader_->is_connected()) return look_for_own_pending();
+  if (!may_read()) return;
   const std::size_t free = room();
   if (free == 0) return;
   // COUNT is per stream. Every address is listed, since a read that blocks on some of them would leave the others unread
@@ -286,7 +300,7 @@ void Consumer::on_read_done() {
 
 // Asked only when no read or claim of ours is unanswered: what such a reply still carries is ours, too, and not lost.
 void Consumer::look_for_own_pending() {
-  if (!bus_.is_connected() || claims_ > 0 || own_lookups_ > 0 || (reader_ != nullptr && reader_->is_reading())) return;
+  if (!bus_.is_connected() || claims_ > 0) return;
   must_look_for_own_ = false;
   left_hand_.clear();
   own_lookups_ = static_cast<std::uint32_t>(options_.queues.size());
@@ -295,16 +309,22 @@ void Consumer::look_for_own_pending() {
                      [this, queue](Result<std::vector<ClaimedEntry>> found) {
                        --own_lookups_;
                        if (!found) {
+                         // No group, nothing of ours. After any other error the next look around asks again.
+                         if (found.error().code == Code::not_found) return on_queue_missing();
                          must_look_for_own_ = true;
+                         return check_drained();
                        } else {
                          if (found->size() >= kLookLimit) must_look_for_own_ = true;
+                         const bool is_any = !found->empty();
                          std::erase_if(*found, [&](const ClaimedEntry& claimed) {
                            const std::pair key(queue, claimed.entry.id);
                            return std::find(left_hand_.begin(), left_hand_.end(), key) != left_hand_.end();
                          });
                          obtain_claimed(queue, std::move(*found), Obtained::own_pending);
+                         if (is_any) renew();  // their idle time still counts from the delivery that was lost
                        }
                        if (own_lookups_ == 0) read_more();
+                       check_drained();
                      });
   }
 }
@@ -333,8 +353,10 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   auto owned = std::make_unique<Slot>(*this, loop_);
   Slot& slot = *owned;
   slot.request = std::move(std::get<frames::Request>(*frame));
-  if (by_request_.contains(slot.request.id)) {
+  if (const auto first = by_request_.find(slot.request.id); first != by_request_.end()) {
     ++counters_.duplicates;  // written twice by a caller that did not know of the first; the one in hand answers
+    // Its reply stream may have been lost, and our question for the body with it.
+    if (Slot* asking = find(first->second); asking->state == SlotState::receiving) ask_for_body(*asking);
     return settle_unparsed(queue, id);
   }
   slot.serial = ++last_serial_;
@@ -346,6 +368,7 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   slot.queue_wait = std::chrono::milliseconds(std::max<std::int64_t>(0, now_ms - static_cast<std::int64_t>(id.ms)));
   const std::int64_t budget = slot.request.deadline_ms - now_ms - bus_.clock_error_ms();
   slot.deadline = loop_.now() + std::chrono::milliseconds(budget);
+  slot.expires_at = slot.deadline + 2 * std::chrono::milliseconds(bus_.clock_error_ms());
   slot.answer.id = slot.request.id;
   slot.answer.instance = options_.instance;
   slot.answer.attempt = std::max<std::uint32_t>(1, delivery_count);
@@ -374,8 +397,8 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
     case Verdict::run:
       break;
   }
-  if (never_again_.contains(slot.request.id)) {
-    return answer_fault(slot, Fault::service_unreachable, "handed back before, and nobody else took it");
+  if (const auto known = never_again_.find(slot.request.id); known != never_again_.end()) {
+    return answer_fault(slot, known->second, "this instance handed it back or ran it before, and nobody else took it");
   }
   const bool is_parked_alone =
       std::any_of(parked_by_us_.begin(), parked_by_us_.end(),
@@ -389,12 +412,7 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
       return answer_fault(slot, Fault::body_too_large, "the request's body is above this instance's limit");
     }
     slot.state = SlotState::receiving;
-    slot.timer.arm_at(slot.deadline);
-    const auto accept = frames::encode(
-        frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
-    if (!accept) return answer_fault(slot, Fault::bad_answer, accept.error().detail);
-    bus_.publish(slot.request.reply_to, *accept, {}, [](Result<std::optional<EntryId>>) {});
-    return;
+    return ask_for_body(slot);
   }
   begin(slot);
 }
@@ -404,6 +422,20 @@ void Consumer::settle_unparsed(std::size_t queue, EntryId id) {
 }
 
 // --- the body, when it did not fit ---------------------------------------------------------------------------------
+
+// May be asked for more than once: pieces that are here already are skipped.
+void Consumer::ask_for_body(Slot& slot) {
+  slot.timer.arm_at(slot.expires_at);
+  const auto accept =
+      frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
+  if (!accept) return answer_fault(slot, Fault::bad_answer, accept.error().detail);
+  bus_.publish(slot.request.reply_to, *accept, {}, [this, serial = slot.serial](Result<std::optional<EntryId>> result) {
+    Slot* asking = find(serial);
+    if (asking == nullptr || asking->state != SlotState::receiving || (result && result->has_value())) return;
+    asking->timer.arm_at(std::min(asking->expires_at, loop_.now() + asking->backoff));
+    asking->backoff = std::min<Duration>(limits::kReconnectCap, asking->backoff * 2);
+  });
+}
 
 void Consumer::on_entries(const std::string& stream, std::span<const EntryView> entries) {
   for (const EntryView& entry : entries) {
@@ -427,7 +459,8 @@ void Consumer::on_request_data(frames::StreamData data) {
     slot->keeps_trying = false;
     return settle(*slot);
   }
-  if (data.seq != slot->next_data) {
+  if (data.seq < slot->next_data) return;  // we asked for the body twice
+  if (data.seq > slot->next_data) {
     return answer_fault(*slot, Fault::bad_answer, "a piece of the request's body is missing");
   }
   ++slot->next_data;
@@ -461,7 +494,7 @@ void Consumer::begin_waiting() {
     Slot* slot = find(waiting_.front());
     waiting_.pop_front();
     if (slot == nullptr || slot->state != SlotState::waiting) continue;
-    if (slot->deadline <= loop_.now()) {
+    if (slot->expires_at <= loop_.now()) {
       ++counters_.expired;
       slot->keeps_trying = false;
       settle(*slot);
@@ -528,7 +561,7 @@ void Consumer::publish_answer(Slot& slot) {
   const std::uint32_t round = ++slot.round;
   if (!bus_.is_connected()) {
     slot.state = SlotState::retrying;
-    return retry_answer(slot);
+    return on_slot_due(slot);
   }
   slot.confirmed_under = bus_.incarnation();
   const bool fits = slot.body.size() <= limits::kInlineBodyBytes;
@@ -584,20 +617,21 @@ void Consumer::on_answer_published(Serial serial, std::uint32_t round, bool is_c
   slot->backoff = std::min<Duration>(limits::kReconnectCap, slot->backoff * 2);
 }
 
-void Consumer::retry_answer(Slot& slot) {
-  if (slot.state == SlotState::receiving) {  // the body did not come by the deadline
-    ++counters_.expired;
+void Consumer::on_slot_due(Slot& slot) {
+  if (slot.state == SlotState::receiving) {
+    if (loop_.now() < slot.expires_at) return ask_for_body(slot);
+    ++counters_.expired;  // the body did not come
     slot.keeps_trying = false;
     return settle(slot);
   }
   if (slot.state != SlotState::retrying) return;
-  if (loop_.now() >= slot.deadline) {
+  if (loop_.now() >= slot.expires_at) {
     ++counters_.undeliverable;
     slot.keeps_trying = false;
     return settle(slot);
   }
   if (bus_.is_connected()) return publish_answer(slot);
-  slot.timer.arm_at(slot.deadline);  // or earlier, when the bus is back
+  slot.timer.arm_at(slot.expires_at);  // or earlier, when the bus is back
 }
 
 // From here on it only waits for the bus: its place is free for another.
@@ -639,6 +673,8 @@ void Consumer::on_settled(Serial serial, Result<void> result) {
 
 void Consumer::let_go(Slot& slot) {
   const Serial serial = slot.serial;
+  // Perhaps nobody took it, and we shall find it as our own pending entry with nothing to show that it was run.
+  if (slot.has_lost_lease && slot.is_begun_or_later()) never_run_again(slot, Fault::outcome_unknown);
   if (own_lookups_ > 0) left_hand_.emplace_back(slot.queue, slot.entry);
   by_entry_.erase({slot.queue, slot.entry});
   by_request_.erase(slot.request.id);
@@ -678,10 +714,7 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
                                                   Result<std::vector<std::string>> names) mutable {
     Slot* waiting = find(serial);
     if (waiting == nullptr || waiting->state != SlotState::handing_back) return;
-    if (!names) {
-      if (names.error().code == Code::not_found) let_go(*waiting);
-      return;
-    }
+    if (!names) return on_hand_back_failed(*waiting, names.error());
     std::vector<std::string> channels;
     for (const std::string& name : *names) {
       if (name != options_.instance && frames::is_process_id(name)) {
@@ -702,32 +735,38 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
   });
 }
 
+void Consumer::never_run_again(const Slot& slot, Fault answer) {
+  if (slot.may_run_again() || !never_again_.emplace(slot.request.id, answer).second) return;
+  never_again_order_.push_back(slot.request.id);
+  if (never_again_order_.size() > kNeverAgainLimit) {
+    never_again_.erase(never_again_order_.front());
+    never_again_order_.pop_front();
+  }
+}
+
 void Consumer::hand_back(Slot& slot) {
   slot.state = SlotState::handing_back;
   slot.timer.cancel();
-  if (!slot.may_run_again() && never_again_.insert(slot.request.id).second) {
-    never_again_order_.push_back(slot.request.id);
-    if (never_again_order_.size() > kNeverAgainLimit) {
-      never_again_.erase(never_again_order_.front());
-      never_again_order_.pop_front();
-    }
-  }
+  never_run_again(slot, Fault::service_unreachable);
   if (!bus_.is_connected()) return;
   bus_.hand_back(options_.queues[slot.queue], options_.instance,
                  {{slot.entry, slot.delivery_count, slot.delivery_count - 1}},
                  [this, serial = slot.serial](Result<std::vector<EntryId>> moved) {
                    Slot* handed = find(serial);
                    if (handed == nullptr || handed->state != SlotState::handing_back) return;
-                   if (!moved) {
-                     if (moved.error().code == Code::not_found) let_go(*handed);
-                     return;  // else it stays in hand until a reply was read; on_bus_connected asks again
-                   }
-                   if (!moved->empty()) {
-                     ++counters_.handed_back;
-                     if (!is_draining_) parked_by_us_.push_back({handed->queue, handed->entry, loop_.now()});
-                   }
+                   if (!moved) return on_hand_back_failed(*handed, moved.error());
+                   if (!moved->empty()) ++counters_.handed_back;
+                   // Also when nothing moved: an earlier try whose reply was lost may have done it.
+                   if (!is_draining_) parked_by_us_.push_back({handed->queue, handed->entry, loop_.now()});
                    let_go(*handed);
                  });
+}
+
+void Consumer::on_hand_back_failed(Slot& slot, const Error& why) {
+  // It stays in hand until a reply was read: on_bus_connected asks again.
+  if (why.code == Code::outcome_unknown || why.code == Code::closed) return;
+  if (why.code == Code::not_found) return let_go(slot);
+  answer_fault(slot, Fault::service_unreachable, "it cannot be handed back: " + why.detail);
 }
 
 // --- leases and orphans ---------------------------------------------------------------------------------------------
@@ -742,14 +781,10 @@ void Consumer::renew() {
       Slot* slot = find(by_entry_.at({queue, id}));
       if (slot->has_lost_lease) continue;
       if (loop_.now() - slot->lease_from > options_.lease) {  // others may have taken it long ago
-        slot->has_lost_lease = true;
-        ++counters_.leases_lost;
+        lose_lease(*slot);
         continue;
       }
-      if (slot->state == SlotState::unsettled) {
-        settle(*slot);
-        continue;
-      }
+      if (slot->state == SlotState::unsettled) settle(*slot);
       ids.push_back(id);
       serials.push_back(slot->serial);
     }
@@ -763,28 +798,37 @@ void Consumer::renew() {
                    if (std::find(kept->begin(), kept->end(), ids[i]) != kept->end()) {
                      slot->lease_from = asked;
                    } else if (slot->state != SlotState::settling && slot->state != SlotState::handing_back) {
-                     slot->has_lost_lease = true;
-                     ++counters_.leases_lost;
-                     // What was not begun is not ours to begin any more.
-                     if (slot->state == SlotState::receiving || slot->state == SlotState::waiting) let_go(*slot);
+                     lose_lease(*slot);
                    }
                  }
                });
   }
 }
 
+void Consumer::lose_lease(Slot& slot) {
+  slot.has_lost_lease = true;
+  ++counters_.leases_lost;
+  // What was not begun is not ours to begin any more; what is answered is not ours to settle.
+  if (slot.state == SlotState::receiving || slot.state == SlotState::waiting || slot.state == SlotState::unsettled) {
+    let_go(slot);
+  }
+}
+
 void Consumer::look_around() {
   look_timer_.arm(others_have_pending_ ? kLookIntervalBusy : kLookInterval);
-  if (!bus_.is_connected() || !has_groups_ || is_draining_) return;
+  if (!bus_.is_connected() || !has_groups_) return;
+  read_more();  // or what must come before it, if that was refused
+  if (is_draining_ || !alive_->is_confirmed()) return;
   others_have_pending_ = false;
-  if (!is_service_ready_ && parked_by_us_.empty()) return;
   for (std::size_t queue = 0; queue < options_.queues.size(); ++queue) look_around_queue(queue);
 }
 
 void Consumer::look_around_queue(std::size_t queue) {
-  bus_.pending_entries(options_.queues[queue], millis(kOrphanAge), kLookLimit,
+  bus_.pending_entries(options_.queues[queue], millis(kOrphanAge), kOverviewLimit,
                        [this, queue](Result<std::vector<PendingEntry>> pending) {
                          if (pending && !is_draining_) on_pending_overview(queue, std::move(*pending));
+                         // A reader without a free slot would not be told.
+                         if (!pending && pending.error().code == Code::not_found) on_queue_missing();
                        });
 }
 
@@ -838,8 +882,13 @@ void Consumer::on_pending_overview(std::size_t queue, std::vector<PendingEntry> 
       bool is_gone = false;
       // Where NUMSUB cannot be used the lease alone decides. Shortly after our own return others' silence says nothing.
       if (counts && (*counts)[i] == 0 && loop_.now() - bus_.connected_since() > kReconnectGrace) {
-        const auto [first, is_new] = seen_gone_.try_emplace(names[i], loop_.now());
-        is_gone = !is_new && loop_.now() - first->second >= kGoneAfter;
+        const auto [at, is_new] = seen_gone_.try_emplace(names[i], Silence{loop_.now(), loop_.now()});
+        Silence& silence = at->second;
+        // Readings far apart say nothing: it was not looked at in between and may have been back.
+        if (loop_.now() - silence.last > kSilenceMemory) silence.first = loop_.now();
+        silence.last = loop_.now();
+        is_gone = silence.last - silence.first >= kGoneAfter;
+        if (!is_gone) look_timer_.arm(kGoneAfter);
       } else {
         seen_gone_.erase(names[i]);
       }
@@ -859,7 +908,7 @@ void Consumer::take_over_from(std::size_t queue, const std::string& consumer, st
       continue;
     }
     if (!is_gone) continue;
-    const auto seen = repeatable_seen_.find(entry.id);
+    const auto seen = repeatable_seen_.find({queue, entry.id});
     if (seen == repeatable_seen_.end()) {
       unknown.push_back(entry.id);
     } else if (seen->second || options_.redelivery_always) {
@@ -878,7 +927,7 @@ void Consumer::take_over_from(std::size_t queue, const std::string& consumer, st
                         auto frame = decoder_.decode(views_of(entry));
                         const auto* request = frame ? std::get_if<frames::Request>(&*frame) : nullptr;
                         const bool may = request == nullptr || request->repeatable || options_.redelivery_always;
-                        repeatable_seen_[entry.id] = may;
+                        repeatable_seen_[{queue, entry.id}] = may;
                         const auto at = std::find_if(entries.begin(), entries.end(), [&](const PendingEntry& pending) {
                           return pending.id == entry.id;
                         });
@@ -900,13 +949,14 @@ void Consumer::claim_from(std::size_t queue, const std::string& consumer, std::v
   bus_.claim(options_.queues[queue], options_.instance, consumer, std::move(entries),
              [this, queue, obtained](Result<std::vector<ClaimedEntry>> claimed) {
                --claims_;
-               if (!claimed) {
-                 if (claimed.error().code == Code::outcome_unknown) must_look_for_own_ = true;
-                 return read_more();
+               if (claimed) {
+                 if (obtained == Obtained::taken_over) counters_.taken_over += claimed->size();
+                 obtain_claimed(queue, std::move(*claimed), obtained);
+               } else if (claimed.error().code == Code::outcome_unknown) {
+                 must_look_for_own_ = true;
                }
-               if (obtained == Obtained::taken_over) counters_.taken_over += claimed->size();
-               obtain_claimed(queue, std::move(*claimed), obtained);
                read_more();
+               check_drained();
              });
 }
 
@@ -938,11 +988,14 @@ void Consumer::drain(base::UniqueFunction<void()> done) {
     if (Slot* slot = find(serial)) hand_back_or_fail(*slot, "draining");
   }
   waiting_.clear();
+  read_more();
   loop_.defer([this] { check_drained(); });
 }
 
 void Consumer::check_drained() {
   if (!is_draining_ || !on_drained_ || !slots_.empty() || (reader_ != nullptr && reader_->is_reading())) return;
+  // What a reply still brings, or a lost one brought, is handed back first.
+  if (claims_ > 0 || own_lookups_ > 0 || (must_look_for_own_ && has_groups_)) return;
   auto done = std::move(on_drained_);
   loop_.defer(std::move(done));
 }

@@ -10,7 +10,6 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "bridge/base/limits.h"
@@ -123,17 +122,21 @@ class Consumer final : private messaging::GroupReaderHandler,
   void answer_fault(Slot& slot, frames::Fault fault, std::string detail);
   void publish_answer(Slot& slot);
   void on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed);
-  void retry_answer(Slot& slot);
+  void on_slot_due(Slot& slot);
   void leave_service(Slot& slot);
   void settle(Slot& slot);
   void on_settled(Serial serial, base::Result<void> result);
   void hand_back(Slot& slot);
   void hand_back_or_fail(Slot& slot, std::string detail);
+  void on_hand_back_failed(Slot& slot, const base::Error& why);
+  void never_run_again(const Slot& slot, frames::Fault answer);
   void let_go(Slot& slot);
   void settle_unparsed(std::size_t queue, messaging::EntryId id);
 
+  void ask_for_body(Slot& slot);
   void on_request_data(frames::StreamData data);
   void renew();
+  void lose_lease(Slot& slot);
   void look_around();
   void look_around_queue(std::size_t queue);
   void on_pending_overview(std::size_t queue, std::vector<messaging::PendingEntry> pending);
@@ -182,8 +185,9 @@ class Consumer final : private messaging::GroupReaderHandler,
   std::size_t settling_ = 0;          // slots that wait for the bus only
   std::vector<std::pair<std::size_t, messaging::EntryId>> left_hand_;  // while an own_pending question is out
 
-  // Non-repeatable requests we handed back: never run by us again, whether the hand-back took effect or not.
-  std::unordered_set<std::string> never_again_;
+  // Non-repeatable requests we never run again, and what is answered instead: those we handed back, whether that took
+  // effect or not, and those we ran and could not settle because the lease was lost.
+  std::unordered_map<std::string, frames::Fault> never_again_;
   std::deque<std::string> never_again_order_;
   // What we handed back, to see whether somebody takes it: else it is claimed back to be answered.
   struct Parked {
@@ -192,9 +196,14 @@ class Consumer final : private messaging::GroupReaderHandler,
     base::TimePoint since;
   };
   std::vector<Parked> parked_by_us_;
-  std::map<std::string, base::TimePoint> seen_gone_;  // consumer -> first zero reading of its alive channel
+  // Zero readings of a consumer's alive channel, the first and the last in a row.
+  struct Silence {
+    base::TimePoint first;
+    base::TimePoint last;
+  };
+  std::map<std::string, Silence> seen_gone_;
   bool others_have_pending_ = false;
-  std::map<messaging::EntryId, bool> repeatable_seen_;  // of entries of others that were looked at
+  std::map<std::pair<std::size_t, messaging::EntryId>, bool> repeatable_seen_;  // others' entries that were looked at
 
   net::Timer prepare_timer_;
   net::Timer renew_timer_;
