@@ -89,6 +89,16 @@ TEST(EventLoop, time_asked_in_a_socket_callback_is_that_after_the_wait) {
   ::close(pipe_ends[1]);
 }
 
+TEST(EventLoop, a_turn_that_may_not_block_ends_although_the_mailbox_is_full) {
+  FakeLoop fake;
+  bool ran = false;
+  fake.loop.mailbox()->post([&] { ran = true; });
+
+  fake.loop.run_turn(EventLoop::Wait::no);
+
+  EXPECT_TRUE(ran);
+}
+
 TEST(EventLoop, posts_to_a_dead_loop_are_dropped) {
   std::shared_ptr<Mailbox> mailbox;
   {
