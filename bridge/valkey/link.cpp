@@ -34,8 +34,12 @@ std::string_view info_value(std::string_view info, std::string_view name) {
   return {};
 }
 
+// Redis 7.0 says this to a blocked reader where Valkey says NOGROUP; other UNBLOCKEDs tell that the server's role changed.
+constexpr std::string_view kStreamIsGone = "UNBLOCKED the stream key no longer exists";
+
 // After these the server is not the one we greeted, or not one to work with: its successor is greeted anew.
 bool ends_the_connection(std::string_view error) {
+  if (error.starts_with(kStreamIsGone)) return false;
   for (const std::string_view code : {"UNBLOCKED", "READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "NOREPLICAS"}) {
     if (error.starts_with(code)) return true;
   }
@@ -48,7 +52,7 @@ base::Error error_of(std::string_view text) {
   const auto is = [&](std::string_view code) { return text.starts_with(code); };
   Code code = Code::refused;
   if (is("OOM")) code = Code::overloaded;
-  if (is("NOGROUP") || is("ERR no such key")) code = Code::not_found;
+  if (is("NOGROUP") || is("ERR no such key") || is(kStreamIsGone)) code = Code::not_found;
   if (is("ERR The XGROUP subcommand requires the key to exist")) code = Code::not_found;
   if (is("NOAUTH") || is("WRONGPASS")) code = Code::unauthenticated;
   if (is("NOPERM")) code = Code::forbidden;

@@ -157,6 +157,8 @@ TEST(ErrorOf, codes_of_the_server_keep_their_meaning) {
   EXPECT_EQ(code("ERR no such key"), Code::not_found);
   EXPECT_EQ(code("ERR no such key script: 1f, on @user_script:11."), Code::not_found);
   EXPECT_EQ(code("ERR The XGROUP subcommand requires the key to exist."), Code::not_found);
+  EXPECT_EQ(code("UNBLOCKED the stream key no longer exists"), Code::not_found);
+  EXPECT_EQ(code("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"), Code::refused);
   EXPECT_EQ(code("WRONGPASS invalid username-password pair or user is disabled."), Code::unauthenticated);
   EXPECT_EQ(code("NOAUTH Authentication required."), Code::unauthenticated);
   EXPECT_EQ(code("NOPERM User app has no permissions to run the 'xadd' command"), Code::forbidden);
