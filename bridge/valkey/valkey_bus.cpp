@@ -217,7 +217,8 @@ void ValkeyBus::note_delivered(const std::string& queue, EntryId id) {
   Settlement& settlement = settlements_[queue];
   if (id <= settlement.highest_delivered) return;
   settlement.highest_delivered = id;
-  const auto below = std::partition(settlement.held.begin(), settlement.held.end(), [&](EntryId held) { return held >= id; });
+  const auto below =
+      std::partition(settlement.held.begin(), settlement.held.end(), [&](EntryId held) { return held >= id; });
   if (below == settlement.held.end()) return;
   settlement.erase.insert(settlement.erase.end(), below, settlement.held.end());
   settlement.held.erase(below, settlement.held.end());

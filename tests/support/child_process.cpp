@@ -36,8 +36,8 @@ bool has_line(const std::string& output, std::string_view text) {
 }  // namespace
 
 std::string find_report(std::string_view output) {
-  for (const std::string_view mark :
-       {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "CHECK failed"}) {
+  for (const std::string_view mark : {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+                                      "runtime error:", "CHECK failed"}) {
     const std::size_t at = output.find(mark);
     if (at != std::string_view::npos) return std::string(output.substr(at, output.find('\n', at) - at));
   }
@@ -45,7 +45,9 @@ std::string find_report(std::string_view output) {
 }
 
 ChildProcess::ChildProcess(Options options)
-    : options_(std::move(options)), out_(memfd_create("stdout", MFD_CLOEXEC)), err_(memfd_create("stderr", MFD_CLOEXEC)) {
+    : options_(std::move(options)),
+      out_(memfd_create("stdout", MFD_CLOEXEC)),
+      err_(memfd_create("stderr", MFD_CLOEXEC)) {
   CHECK(out_ >= 0 && err_ >= 0 && !options_.command.empty());
   // Everything is laid out before the fork: between fork and exec nothing may allocate.
   std::vector<std::string> environment;
@@ -96,7 +98,8 @@ ChildProcess::~ChildProcess() {
   const std::string report = find_report(output);
   if (!report.empty()) ADD_FAILURE() << options_.command[0] << " reported: " << report;
   if (ended_by_itself && status_ != options_.expected_status) {
-    ADD_FAILURE() << options_.command[0] << " ended with status " << *status_ << ", expected " << options_.expected_status;
+    ADD_FAILURE() << options_.command[0] << " ended with status " << *status_ << ", expected "
+                  << options_.expected_status;
   }
   if (::testing::Test::HasFailure()) {
     std::cerr << "---- output of " << options_.command[0] << "\n" << output << "----\n";
@@ -105,7 +108,9 @@ ChildProcess::~ChildProcess() {
   close(err_);
 }
 
-bool ChildProcess::is_running() { return !status().has_value(); }
+bool ChildProcess::is_running() {
+  return !status().has_value();
+}
 
 std::optional<int> ChildProcess::status() {
   int raw = 0;
@@ -121,7 +126,8 @@ std::optional<int> ChildProcess::status() {
     if (has_ended) {
       return ::testing::AssertionFailure() << "ended with status " << *status_ << " before it said '" << text << "'";
     }
-    if (base::system_clock().monotonic() > give_up) return ::testing::AssertionFailure() << "waited for '" << text << "'";
+    if (base::system_clock().monotonic() > give_up)
+      return ::testing::AssertionFailure() << "waited for '" << text << "'";
     std::this_thread::sleep_for(kPollInterval);
   }
 }
@@ -153,7 +159,11 @@ void ChildProcess::kill_hard() {
   EXPECT_TRUE(wait_for_exit());
 }
 
-std::string ChildProcess::out() const { return contents(out_); }
-std::string ChildProcess::err() const { return contents(err_); }
+std::string ChildProcess::out() const {
+  return contents(out_);
+}
+std::string ChildProcess::err() const {
+  return contents(err_);
+}
 
 }  // namespace outrigger::tests

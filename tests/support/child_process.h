@@ -1,5 +1,5 @@
-// A program as a child of the test: its output is collected, it is waited for with a deadline, and it never outlives the
-// test. At the end the test fails if the child's output has a sanitizer's report or it ended other than expected.
+// A program as a child of the test: its output is collected, it is waited for with a deadline, and it never outlives
+// the test. At the end the test fails if the child's output has a sanitizer's report or it ended other than expected.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,10 +21,10 @@ inline constexpr base::Duration kPatience = std::chrono::seconds(20);  // far be
 class ChildProcess {
  public:
   struct Options {
-    std::vector<std::string> command;                               // [0] the program, a path or found in PATH
+    std::vector<std::string> command;                              // [0] the program, a path or found in PATH
     std::vector<std::pair<std::string, std::string>> environment;  // on top of the test's own
-    std::string directory;                                          // where it starts; empty: where the test is
-    int expected_status = 0;                                        // see status(); only if it ends before the destructor
+    std::string directory;                                         // where it starts; empty: where the test is
+    int expected_status = 0;  // see status(); only if it ends before the destructor
   };
 
   // Starts it. A program that cannot be executed ends at once with status 127.

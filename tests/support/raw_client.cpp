@@ -78,7 +78,9 @@ RawClient::RawClient(const net::Endpoint& to, base::Duration patience) : patienc
   close();
 }
 
-RawClient::~RawClient() { close(); }
+RawClient::~RawClient() {
+  close();
+}
 
 bool RawClient::send(std::string_view bytes) {
   problem_.clear();
@@ -112,7 +114,9 @@ bool RawClient::send_in_pieces(std::string_view bytes, std::size_t piece_bytes) 
   return send(pieces);
 }
 
-void RawClient::shutdown_write() { shutdown(fd_, SHUT_WR); }
+void RawClient::shutdown_write() {
+  shutdown(fd_, SHUT_WR);
+}
 
 void RawClient::reset() {
   const linger at_once{1, 0};
@@ -215,10 +219,10 @@ RawResponse RawClient::read_response(bool is_to_head) {
   response.status_line = read_line();
   if (!problem_.empty()) return fail(problem_ + " instead of a status line");
   const std::string_view line = response.status_line;
-  const auto status = line.size() >= 12 && line.starts_with("HTTP/1.") && line[8] == ' ' &&
-                              (line.size() == 12 || line[12] == ' ')
-                          ? number(line.substr(9, 3), 10)
-                          : std::nullopt;
+  const auto status =
+      line.size() >= 12 && line.starts_with("HTTP/1.") && line[8] == ' ' && (line.size() == 12 || line[12] == ' ')
+          ? number(line.substr(9, 3), 10)
+          : std::nullopt;
   if (!status) return fail("not a status line: " + response.status_line);
   response.status = static_cast<int>(*status);
   if (!read_fields(response.headers)) return fail(problem_ + " in the header");

@@ -92,7 +92,9 @@ bool ValkeyServer::start(const std::vector<std::string>& more, Ready ready) {
   return false;
 }
 
-void ValkeyServer::kill_hard() { process_->kill_hard(); }
+void ValkeyServer::kill_hard() {
+  process_->kill_hard();
+}
 
 void ValkeyServer::start_again(std::vector<std::string> more, Ready ready) {
   EXPECT_FALSE(process_->is_running());

@@ -16,7 +16,7 @@
 #include "tests/support/raw_client.h"
 
 // At the start of a test or of SetUp().
-#define OUTRIGGER_NEEDS_VALKEY()                            \
+#define OUTRIGGER_NEEDS_VALKEY()                           \
   if (::outrigger::tests::ValkeyServer::program().empty()) \
   GTEST_SKIP() << "neither valkey-server nor redis-server is installed"
 
@@ -56,8 +56,8 @@ class ValkeyServer {
   void suspend() { process_->send_signal(SIGSTOP); }
   void resume() { process_->send_signal(SIGCONT); }
 
-  // One command on the fixture's own connection, which comes back by itself. Integers and texts as they are, arrays as one
-  // line per value, "(nil)", errors as "(error) …"; "(lost) …" if there was no answer.
+  // One command on the fixture's own connection, which comes back by itself. Integers and texts as they are, arrays as
+  // one line per value, "(nil)", errors as "(error) …"; "(lost) …" if there was no answer.
   std::string cli(std::initializer_list<std::string_view> arguments);
   // The value of a line `name:value` of `INFO section`, and calls=N of its commandstats for `command` in small letters.
   std::string info(std::string_view section, std::string_view name);

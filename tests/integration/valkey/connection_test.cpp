@@ -77,7 +77,9 @@ TEST_F(ValkeyConnection, what_was_written_has_an_unknown_outcome_and_what_was_no
   EXPECT_EQ(written, base::name_of(base::Code::outcome_unknown));
   EXPECT_EQ(fault<std::optional<Id>>([&](auto done) { bus_->publish(queue_, make_frame(), {}, std::move(done)); }),
             base::name_of(base::Code::closed));
-  EXPECT_EQ(fault<Ids>([&](auto done) { bus_->take(queue_, {{1, 1}}, std::move(done)); }),
+  EXPECT_EQ(fault<Ids>([&](auto done) {
+              bus_->take(queue_, {{1, 1}}, std::move(done));
+            }),
             base::name_of(base::Code::closed));
 }
 
@@ -90,8 +92,8 @@ TEST_F(ValkeyConnection, killed_connection_of_each_kind_comes_back_alone) {
   std::vector<bool> alive_changes;
   const auto reader = bus_->make_group_reader("a", group_handler);
   const auto cursor = bus_->make_cursor_reader({{"router:control", {}}}, cursor_handler);
-  const auto alive =
-      bus_->make_alive_subscription("router:alive:billing:a", [&](bool is_alive) { alive_changes.push_back(is_alive); });
+  const auto alive = bus_->make_alive_subscription("router:alive:billing:a",
+                                                   [&](bool is_alive) { alive_changes.push_back(is_alive); });
   const auto all_up = [&] {
     return bus_->is_connected() && reader->is_connected() && alive->is_confirmed() && !client_id("test:cursor").empty();
   };
@@ -271,7 +273,8 @@ TEST_F(ValkeyConnection, forbidden_keys_and_commands_are_told_and_the_connection
 TEST_F(ValkeyConnection, reply_above_the_limit_ends_the_connection_not_the_process) {
   RecordingBusObserver observer;
   bus_->add_observer(observer);
-  server_->cli({"SETRANGE", "router:key", std::to_string(base::limits::kReadBatchBytes + 16 * base::limits::kMiB), "x"});
+  server_->cli(
+      {"SETRANGE", "router:key", std::to_string(base::limits::kReadBatchBytes + 16 * base::limits::kMiB), "x"});
 
   EXPECT_EQ(fault<std::optional<std::string>>([&](auto done) { bus_->get("router:key", std::move(done)); }),
             base::name_of(base::Code::outcome_unknown));

@@ -61,8 +61,10 @@ TEST_F(ValkeyReader, queue_of_another_type_backs_off_instead_of_spinning) {
 TEST_F(ValkeyReader, batch_of_large_entries_arrives_whole) {
   make_group();
   make_reader();
-  server_->cli({"EVAL", "for i = 1, 24 do redis.call('XADD', KEYS[1], '*', 'h', '{}', 'b', string.rep(tostring(i % 10), 1000000)) end",
-                "1", queue_});
+  server_->cli(
+      {"EVAL",
+       "for i = 1, 24 do redis.call('XADD', KEYS[1], '*', 'h', '{}', 'b', string.rep(tostring(i % 10), 1000000)) end",
+       "1", queue_});
 
   reader_->read({queue_}, 24);
   ASSERT_TRUE(loop_.run_until("the batch", [&] { return handler_.done == 1; }));

@@ -94,8 +94,9 @@ TEST_F(ValkeyScripts, claim_skips_what_was_deleted_meanwhile) {
   deliver("a", 2);
   server_->cli({"XDEL", queue_, text(ids[0])});
 
-  const auto claimed = get<std::vector<ClaimedEntry>>(
-      [&](auto done) { bus_->claim(queue_, "b", "a", {{ids[0], "a", 0, 1}, {ids[1], "a", 0, 1}}, std::move(done)); });
+  const auto claimed = get<std::vector<ClaimedEntry>>([&](auto done) {
+    bus_->claim(queue_, "b", "a", {{ids[0], "a", 0, 1}, {ids[1], "a", 0, 1}}, std::move(done));
+  });
 
   ASSERT_EQ(claimed.size(), 1u);
   EXPECT_EQ(claimed[0].entry.id, ids[1]);

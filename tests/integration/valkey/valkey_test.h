@@ -17,7 +17,9 @@
 
 namespace outrigger::tests {
 
-inline std::string text(Id id) { return messaging::to_string(id); }
+inline std::string text(Id id) {
+  return messaging::to_string(id);
+}
 
 inline valkey::ValkeyAddress address_of(const std::string& url) {
   const auto address = valkey::parse_valkey_address(url);

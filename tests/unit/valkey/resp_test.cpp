@@ -13,12 +13,18 @@ using base::Code;
 // A reply as text: i:1 s:"x" +OK -ERR nil [a, b].
 std::string show(const Reply& reply) {
   switch (reply.type()) {
-    case Reply::Type::nil: return "nil";
-    case Reply::Type::integer: return "i:" + std::to_string(reply.integer());
-    case Reply::Type::string: return "s:" + std::string(reply.text());
-    case Reply::Type::status: return "+" + std::string(reply.text());
-    case Reply::Type::error: return "-" + std::string(reply.text());
-    case Reply::Type::array: break;
+    case Reply::Type::nil:
+      return "nil";
+    case Reply::Type::integer:
+      return "i:" + std::to_string(reply.integer());
+    case Reply::Type::string:
+      return "s:" + std::string(reply.text());
+    case Reply::Type::status:
+      return "+" + std::string(reply.text());
+    case Reply::Type::error:
+      return "-" + std::string(reply.text());
+    case Reply::Type::array:
+      break;
   }
   std::string shown = "[";
   for (std::size_t i = 0; i < reply.size(); ++i) shown += (i == 0 ? "" : ", ") + show(reply[i]);
@@ -59,11 +65,20 @@ constexpr char kMixedBytes[] =
     "*3\r\n-ERR inner\r\n:7\r\n*0\r\n";
 const std::string_view kMixed(kMixedBytes, sizeof kMixedBytes - 1);
 
-const std::vector<std::string> kMixedShown{
-    "+OK", "i:-42", "nil", "nil", "s:", std::string("s:\r\n\0x", 6), "-NOGROUP No such key", "[]",
-    "[[s:q, [[s:1-1, [s:v, s:1]], [s:2-1, nil]]]]", "[-ERR inner, i:7, []]"};
+const std::vector<std::string> kMixedShown{"+OK",
+                                           "i:-42",
+                                           "nil",
+                                           "nil",
+                                           "s:",
+                                           std::string("s:\r\n\0x", 6),
+                                           "-NOGROUP No such key",
+                                           "[]",
+                                           "[[s:q, [[s:1-1, [s:v, s:1]], [s:2-1, nil]]]]",
+                                           "[-ERR inner, i:7, []]"};
 
-TEST(ReplyReader, replies_of_every_kind_are_read) { EXPECT_EQ(read_all(kMixed), kMixedShown); }
+TEST(ReplyReader, replies_of_every_kind_are_read) {
+  EXPECT_EQ(read_all(kMixed), kMixedShown);
+}
 
 TEST(ReplyReader, cuts_change_nothing) {
   for (std::size_t cut = 0; cut <= kMixed.size(); ++cut) {
@@ -158,7 +173,8 @@ TEST(ErrorOf, codes_of_the_server_keep_their_meaning) {
   EXPECT_EQ(code("ERR no such key script: 1f, on @user_script:11."), Code::not_found);
   EXPECT_EQ(code("ERR The XGROUP subcommand requires the key to exist."), Code::not_found);
   EXPECT_EQ(code("UNBLOCKED the stream key no longer exists"), Code::not_found);
-  EXPECT_EQ(code("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"), Code::refused);
+  EXPECT_EQ(code("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"),
+            Code::refused);
   EXPECT_EQ(code("WRONGPASS invalid username-password pair or user is disabled."), Code::unauthenticated);
   EXPECT_EQ(code("NOAUTH Authentication required."), Code::unauthenticated);
   EXPECT_EQ(code("NOPERM User app has no permissions to run the 'xadd' command"), Code::forbidden);
