@@ -1,0 +1,993 @@
+#include "bridge/router/consumer.h"
+
+#include "bridge/base/limits.h"
+#include "tests/unit/router/delivery_stage.h"
+
+namespace outrigger::tests {
+namespace {
+
+using base::Code;
+using frames::Fault;
+using messaging::EntryId;
+using Reaction = ScriptedService::Reaction;
+namespace limits = base::limits;
+
+// One or more sidecars; the caller is played by hand: REQUESTs are put into the queue, and what is in its reply stream is
+// what it was told.
+class ConsumerTest : public DeliveryTest {
+ protected:
+  ConsumerTest() {
+    settle();
+    caller_.ensure_stream(reply_to_, 600s, {}, [](base::Result<bool>) {});
+    settle();
+  }
+  // Lives and is known as a consumer, but its service is away.
+  Sidecar& add_unready(char digit) {
+    Sidecar& sidecar = add_sidecar(digit);
+    sidecar.consumer.set_service_ready(false);
+    settle();
+    return sidecar;
+  }
+  frames::Request request(std::string id, bool is_repeatable) {
+    frames::Request made;
+    id.resize(16, '0');
+    made.id = std::move(id);
+    made.method = is_repeatable ? "GET" : "POST";
+    made.target = "/";
+    made.scheme = "http";
+    made.authority = "billing.test";
+    made.reply_to = reply_to_;
+    made.deadline_ms = server_.now_ms() + 120'000;
+    made.bus = server_.incarnation();
+    made.repeatable = is_repeatable;
+    return made;
+  }
+  frames::Request post(std::string id) { return request(std::move(id), false); }
+  frames::Request get(std::string id) { return request(std::move(id), true); }
+  std::string put(const frames::Request& made, const std::string& queue = kQueue) {
+    server_.add(queue, fields_of(made));
+    return made.id;
+  }
+  std::vector<frames::Response> answers() { return frames_in<frames::Response>(server_, names_, reply_to_); }
+  // The status or fault of each answer, in order: "200 outcome-unknown".
+  std::string told() {
+    std::string text;
+    for (const frames::Response& answer : answers()) {
+      if (!text.empty()) text += ' ';
+      text += answer.fault ? std::string(frames::name_of(*answer.fault)) : std::to_string(answer.status);
+    }
+    return text;
+  }
+  std::string owner() { return server_.pending(kQueue).empty() ? "" : server_.pending(kQueue)[0].consumer; }
+
+  MemoryBus caller_{server_};
+  const std::string reply_to_ = names_.reply_stream(process_id('f'), 0, 1);
+};
+
+// ---- Claim
+
+TEST_F(ConsumerTest, request_is_run_answered_and_settled) {
+  Sidecar& a = add_sidecar('a');
+  const std::string id = put(post("one"));
+  settle();
+  EXPECT_EQ(a.service.begun, std::vector{id});
+  ASSERT_EQ(told(), "200");
+  EXPECT_EQ(answers()[0].instance, a.instance);
+  EXPECT_EQ(answers()[0].attempt, 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(ConsumerTest, non_repeatable_of_another_incarnation_is_not_run) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("other");
+  made.bus = "run-0:replid-0";
+  put(made);
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "outcome-unknown");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, repeatable_of_another_incarnation_is_run) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = get("other");
+  made.bus = "run-0:replid-0";
+  put(made);
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, expired_entry_is_dropped_silently_once_its_owner_knows) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.set_clock_estimate(0, 200);
+  frames::Request made = post("late");
+  made.deadline_ms = server_.now_ms() - 201;
+  put(made);
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "");
+  EXPECT_EQ(a.counters().expired, 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+
+  made = post("perhaps");
+  made.deadline_ms = server_.now_ms() - 199;  // its owner's clock may say that there is time left
+  put(made);
+  settle();
+  EXPECT_EQ(a.counters().expired, 1u);
+  EXPECT_NE(told(), "");
+}
+
+TEST_F(ConsumerTest, malformed_entries_are_removed_and_counted) {
+  Sidecar& a = add_sidecar('a');
+  server_.add(kQueue, {{"v", "1"}, {"t", "3"}, {"h", "{"}});
+  server_.add(kQueue, fields_of(frames::Accept{"id0000000000000000", a.instance, 1, a.inbox}));
+  put(post("good"));
+  settle();
+  EXPECT_EQ(a.counters().malformed, 2u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, no_more_is_read_than_there_are_free_slots) {
+  Sidecar::Options options = sidecar_options('a');
+  options.max_in_flight = 2;
+  Sidecar& a = add_sidecar(options);
+  a.service.reaction = Reaction::hang;
+  for (int i = 0; i < 5; ++i) put(post("number" + std::to_string(i)));
+  settle();
+  EXPECT_EQ(server_.pending(kQueue).size(), 2u);
+  EXPECT_EQ(a.consumer.in_hand(), 2u);
+  for (int i = 0; i < 5; ++i) {
+    a.service.answer_all();
+    settle();
+  }
+  EXPECT_EQ(a.service.begun.size(), 5u);
+  EXPECT_EQ(a.service.most_at_once, 2u);
+}
+
+TEST_F(ConsumerTest, no_more_than_the_limit_is_with_the_service_when_it_takes_over) {
+  Sidecar& dead = add_sidecar('d');
+  dead.service.reaction = Reaction::hang;
+  for (int i = 0; i < 6; ++i) put(get("number" + std::to_string(i)));
+  settle();
+  Sidecar::Options options = sidecar_options('a');
+  options.max_in_flight = 2;
+  Sidecar& a = add_sidecar(options);
+  a.service.takes = 100ms;
+  let_grace_pass();
+  dead.kill();
+  advance(5s);
+  EXPECT_EQ(a.service.begun.size(), 6u);
+  EXPECT_EQ(a.service.most_at_once, 2u);
+}
+
+TEST_F(ConsumerTest, addresses_rotate_where_there_are_fewer_slots) {
+  Sidecar::Options options = sidecar_options('a');
+  options.queues = {kQueue + ":2", kQueue};
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options);
+  for (int i = 0; i < 3; ++i) {
+    put(post("narrow" + std::to_string(i)), kQueue + ":2");
+    put(post("broad" + std::to_string(i)));
+  }
+  settle();
+  ASSERT_EQ(a.service.begun.size(), 6u);
+  EXPECT_EQ(a.service.most_at_once, 1u);
+  EXPECT_NE(a.service.begun[0].substr(0, 3), a.service.begun[1].substr(0, 3));
+  EXPECT_NE(a.service.begun[1].substr(0, 3), a.service.begun[2].substr(0, 3));
+}
+
+TEST_F(ConsumerTest, batch_size_caps_a_read) {
+  Sidecar::Options options = sidecar_options('a');
+  options.batch_size = 2;
+  Sidecar& a = add_sidecar(options);
+  a.bus.hold(Op::read);
+  for (int i = 0; i < 5; ++i) put(post("number" + std::to_string(i)));
+  advance(limits::kBlockTime);  // whatever it was blocked with is over
+  a.bus.release(Op::read);
+  a.bus.hold(Op::read, MemoryBus::Hold::reply);
+  settle();
+  EXPECT_EQ(server_.pending(kQueue).size(), 2u);
+  a.bus.release(Op::read);
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 5u);
+}
+
+TEST_F(ConsumerTest, nothing_is_read_before_the_alive_subscription_is_confirmed) {
+  Sidecar::Options options = sidecar_options('a');
+  sidecars_.push_back(std::make_unique<Sidecar>(loop_, server_, names_, options));
+  Sidecar& a = *sidecars_.back();
+  a.bus.hold(Op::subscribe, MemoryBus::Hold::reply);
+  a.consumer.start();
+  a.consumer.set_service_ready(true);
+  settle();
+  put(post("early"));
+  advance(3s);
+  EXPECT_FALSE(a.consumer.is_reading());
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+  a.bus.release(Op::subscribe);
+  settle();
+  EXPECT_TRUE(a.consumer.is_reading());
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, request_written_twice_is_answered_once_while_it_is_in_hand) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  const frames::Request made = get("twice");
+  put(made);
+  put(made);
+  settle();
+  a.service.answer_all();
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(a.counters().duplicates, 1u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+// ---- Answer, then settle
+
+TEST_F(ConsumerTest, answer_whose_reply_was_lost_is_written_again_before_it_is_settled) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::publish);
+  std::size_t told_at_settlement = 0;
+  a.bus.before_next(Op::settle, [&] { told_at_settlement = answers().size(); });
+  put(post("one"));
+  advance(2s);
+  EXPECT_EQ(told_at_settlement, 2u);
+  EXPECT_EQ(told(), "200 200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, answer_that_never_arrived_is_written_again) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.before_next(Op::publish, [&] { a.bus.break_connections({.readers = false, .subscriptions = false}); });
+  put(post("one"));
+  advance(2s);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, answer_that_finds_no_memory_is_kept_until_there_is_some) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  put(post("one"));
+  settle();
+  server_.set_out_of_memory(true);
+  a.service.answer_all();
+  advance(5s);
+  EXPECT_EQ(a.bus.calls(Op::settle), 0u);
+  EXPECT_EQ(server_.pending(kQueue).size(), 1u);
+
+  server_.set_out_of_memory(false);
+  advance(limits::kReconnectCap);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, missing_reply_stream_is_no_proof_of_a_dead_caller) {
+  Sidecar& a = add_sidecar('a');
+  server_.remove(reply_to_);
+  put(post("one"));
+  advance(5s);
+  EXPECT_EQ(a.bus.calls(Op::settle), 0u);
+  caller_.ensure_stream(reply_to_, 600s, {}, [](base::Result<bool>) {});
+  advance(limits::kReconnectCap);
+  EXPECT_EQ(told(), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, answer_nobody_can_be_given_is_settled_at_the_deadline_and_counted) {
+  Sidecar& a = add_sidecar('a');
+  server_.remove(reply_to_);
+  frames::Request made = post("one");
+  made.deadline_ms = server_.now_ms() + 8000;
+  put(made);
+  advance(7900ms);
+  EXPECT_EQ(server_.pending(kQueue).size(), 1u);
+  advance(limits::kReconnectCap + 100ms);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+  EXPECT_EQ(a.counters().undeliverable, 1u);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(ConsumerTest, new_incarnation_before_the_settlement_is_answered_again_first) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  put(post("one"));
+  settle();
+  const MemoryServer::Snapshot before_the_answer = server_.snapshot();
+  a.bus.hold(Op::settle);
+  a.service.answer_all();
+  settle();
+  ASSERT_EQ(told(), "200");
+
+  server_.restore(before_the_answer);
+  ASSERT_EQ(told(), "");
+  a.bus.release(Op::settle);
+  std::size_t told_at_settlement = 0;
+  a.bus.before_next(Op::settle, [&] { told_at_settlement = answers().size(); });
+  advance(2s);
+  EXPECT_EQ(told_at_settlement, 1u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, settlement_whose_reply_was_lost_is_settled_again_and_never_run_again) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::settle);
+  put(post("one"));
+  advance(3s);
+  EXPECT_EQ(a.bus.calls(Op::settle), 2u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(ConsumerTest, settlement_that_never_arrived_is_settled_and_never_run_again) {
+  Sidecar& a = add_sidecar('a');
+  // All connections go: whoever forgot the id would find it as its own pending entry and run it.
+  a.bus.before_next(Op::settle, [&] { a.bus.break_connections(); });
+  put(post("one"));
+  advance(3s);
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(ConsumerTest, settlement_that_is_refused_is_tried_until_it_succeeds) {
+  Sidecar& a = add_sidecar('a');
+  // For longer than the lease: an entry that is not renewed meanwhile must not be forgotten, nor its slot be lost.
+  for (int i = 0; i < 6; ++i) a.bus.fail_next(Op::settle, {Code::refused, "NOPERM"});
+  put(post("one"));
+  advance(60s);
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(told(), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+// ---- Bodies that do not fit an entry
+
+std::vector<std::string> in_pieces(const std::string& body) {
+  std::vector<std::string> pieces;
+  for (std::size_t at = 0; at < body.size(); at += limits::kInlineBodyBytes) {
+    pieces.push_back(body.substr(at, limits::kInlineBodyBytes));
+  }
+  return pieces;
+}
+
+class StreamedTest : public ConsumerTest {
+ protected:
+  StreamedTest() {
+    for (std::size_t i = 0; i < 2 * limits::kInlineBodyBytes + 10; ++i) body_ += static_cast<char>('a' + i % 23);
+  }
+  frames::Request streamed(std::string id) {
+    frames::Request made = post(std::move(id));
+    made.streamed = frames::StreamedBody{body_.size()};
+    return made;
+  }
+  void send_piece(Sidecar& to, const std::string& id, std::size_t index, std::uint32_t attempt = 1) {
+    frames::StreamData piece;
+    piece.type = frames::FrameType::request_stream_data;
+    piece.id = id;
+    piece.instance = to.instance;
+    piece.attempt = attempt;
+    piece.seq = index + 1;
+    const auto pieces = in_pieces(body_);
+    piece.body = pieces[index];
+    piece.end = index + 1 == pieces.size();
+    server_.add(to.inbox, fields_of(piece));
+  }
+  std::vector<frames::Accept> accepts() { return frames_in<frames::Accept>(server_, names_, reply_to_); }
+
+  std::string body_;
+};
+
+TEST_F(StreamedTest, request_is_begun_once_its_body_is_whole) {
+  Sidecar& a = add_sidecar('a');
+  const std::string id = put(streamed("large"));
+  settle();
+  ASSERT_EQ(accepts().size(), 1u);
+  EXPECT_EQ(accepts()[0].inbox, a.inbox);
+  send_piece(a, id, 0);
+  send_piece(a, id, 1);
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  send_piece(a, id, 2);
+  settle();
+  EXPECT_TRUE(a.service.bodies[id] == body_);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(StreamedTest, missing_piece_of_a_request_is_never_passed_off_as_whole) {
+  Sidecar& a = add_sidecar('a');
+  const std::string id = put(streamed("large"));
+  settle();
+  send_piece(a, id, 0);
+  send_piece(a, id, 2);
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "bad-answer");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(StreamedTest, pieces_of_another_attempt_are_not_mixed_in) {
+  Sidecar& a = add_sidecar('a');
+  const std::string id = put(streamed("large"));
+  settle();
+  send_piece(a, id, 0, 2);
+  for (std::size_t i = 0; i < 3; ++i) send_piece(a, id, i);
+  settle();
+  EXPECT_TRUE(a.service.bodies[id] == body_);
+}
+
+TEST_F(StreamedTest, pieces_that_come_twice_are_used_once) {
+  Sidecar& a = add_sidecar('a');
+  const std::string id = put(streamed("large"));
+  settle();
+  for (const std::size_t i : {0, 1, 0, 1, 2}) send_piece(a, id, i);
+  settle();
+  EXPECT_TRUE(a.service.bodies[id] == body_);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(StreamedTest, body_that_never_comes_is_dropped_at_the_deadline) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = streamed("large");
+  made.deadline_ms = server_.now_ms() + 5000;
+  const std::string id = put(made);
+  settle();
+  send_piece(a, id, 0);
+  advance(4900ms);
+  EXPECT_EQ(a.consumer.in_hand(), 1u);
+  advance(200ms);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(StreamedTest, accept_that_could_not_be_written_is_written_again) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.fail_next(Op::publish, {Code::overloaded, "OOM"});
+  put(streamed("large"));
+  advance(1s);
+  EXPECT_EQ(accepts().size(), 1u);
+}
+
+TEST_F(StreamedTest, accept_lost_with_the_connection_is_written_again) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.before_next(Op::publish, [&] { a.bus.break_connections(); });
+  put(streamed("large"));
+  advance(1s);
+  EXPECT_EQ(accepts().size(), 1u);
+}
+
+TEST_F(StreamedTest, accept_is_written_again_for_a_request_that_is_written_again) {
+  add_sidecar('a');
+  const frames::Request made = streamed("large");
+  put(made);
+  settle();
+  put(made);  // its caller lost the reply stream, and the ACCEPT with it
+  settle();
+  EXPECT_EQ(accepts().size(), 2u);
+  EXPECT_EQ(server_.pending(kQueue).size(), 1u);
+}
+
+TEST_F(StreamedTest, large_answer_is_settled_after_all_its_pieces_were_confirmed) {
+  Sidecar& a = add_sidecar('a');
+  a.service.answer_body = body_;
+  a.bus.fail_next(Op::publish, {Code::overloaded, "OOM"});
+  const std::string id = put(post("one"));
+  advance(1s);
+  const auto pieces = frames_in<frames::StreamData>(server_, names_, reply_to_);
+  ASSERT_EQ(pieces.size(), 6u);  // the head found no memory, the pieces did: all of it once more
+  EXPECT_TRUE(pieces[3].body + pieces[4].body + pieces[5].body == body_);
+  EXPECT_TRUE(pieces[5].end);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+// ---- Renew
+
+TEST_F(ConsumerTest, work_longer_than_the_lease_is_renewed_and_not_run_twice) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  put(post("long"));
+  put(get("longer"));
+  settle();
+  Sidecar& b = add_sidecar('b');
+  advance(4 * limits::kLeaseDuration);
+  a.service.answer_all();
+  settle();
+  EXPECT_TRUE(b.service.begun.empty());
+  EXPECT_EQ(told(), "200 200");
+  EXPECT_EQ(a.counters().leases_lost, 0u);
+}
+
+TEST_F(ConsumerTest, work_whose_lease_went_to_another_is_finished_without_settling) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  const std::string id = put(post("long"));
+  settle();
+  Sidecar& b = add_sidecar('b');
+  b.bus.set_overtaking(true);
+  b.bus.hold(Op::settle);  // it stays the other's
+  a.bus.cut({.subscriptions = false});
+  advance(limits::kLeaseDuration + 2s);
+  ASSERT_EQ(told(), "outcome-unknown");
+  a.bus.restore();
+  advance(limits::kLeaseDuration);
+  a.service.answer_all();
+  advance(1s);
+  EXPECT_EQ(told(), "outcome-unknown 200");  // the caller has ended, or takes either
+  EXPECT_EQ(a.bus.calls(Op::settle), 0u);
+  EXPECT_EQ(a.counters().leases_lost, 1u);
+  EXPECT_EQ(owner(), b.instance);
+  EXPECT_EQ(times_begun(id), 1u);
+  b.bus.release(Op::settle);
+  settle();
+}
+
+TEST_F(ConsumerTest, renewals_stop_when_the_last_confirmed_one_is_older_than_the_lease) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  put(post("long"));
+  settle();
+  a.bus.cut();
+  advance(limits::kLeaseDuration + 5s);
+  a.bus.restore();
+  const auto renewals = a.bus.calls(Op::renew);
+  advance(limits::kLeaseDuration);
+  EXPECT_EQ(a.bus.calls(Op::renew), renewals);
+  EXPECT_EQ(a.counters().leases_lost, 1u);
+}
+
+TEST_F(ConsumerTest, non_repeatable_finished_after_its_lease_is_not_run_again_by_the_same_instance) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  const std::string id = put(post("long"));
+  settle();
+  a.bus.cut();
+  advance(limits::kLeaseDuration + 5s);  // nobody else is there to take it
+  a.bus.restore();
+  advance(limits::kLeaseDuration);
+  a.service.answer_all();
+  advance(limits::kLeaseDuration);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told().substr(0, 3), "200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+// ---- Own pending entries
+
+TEST_F(ConsumerTest, delivery_lost_with_the_reader_is_found_and_run_once) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::read);
+  const std::string id = put(post("one"));
+  settle();
+  EXPECT_EQ(owner(), a.instance);
+  EXPECT_TRUE(a.service.begun.empty());
+  advance(500ms);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+  advance(20s);
+  EXPECT_EQ(times_begun(id), 1u);
+}
+
+TEST_F(ConsumerTest, delivery_to_a_reader_the_server_takes_for_alive_is_found_and_run_once) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.break_connections({.commands = false, .subscriptions = false, .server_notices = false});
+  advance(500ms);  // it has come back, asked for what is its own, and reads again
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), a.instance);
+  ASSERT_TRUE(a.service.begun.empty());
+  advance(3s);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, own_pending_entry_of_another_incarnation_is_not_run) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::read);
+  put(post("one"));
+  settle();
+  server_.restore(server_.snapshot());
+  advance(1s);
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "outcome-unknown");
+}
+
+TEST_F(ConsumerTest, own_pending_entries_are_not_asked_for_while_a_read_is_unanswered) {
+  Sidecar& a = add_sidecar('a');
+  // A look around finds an entry that is ours and not in hand, because the delivery's reply is slow.
+  a.bus.hold(Op::read, MemoryBus::Hold::reply);
+  const std::string id = put(post("one"));
+  advance(4s);
+  EXPECT_EQ(a.bus.calls(Op::own_pending), 0u);
+  a.bus.release(Op::read);
+  advance(4s);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, own_pending_entries_are_not_asked_for_while_a_claim_is_unanswered) {
+  Sidecar& a = add_unready('a');
+  Sidecar& b = add_sidecar('b');
+  b.service.reaction = Reaction::refuse;
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), frames::kParkedConsumer);
+  a.bus.set_overtaking(true);
+  a.bus.hold(Op::claim, MemoryBus::Hold::reply);
+  a.consumer.set_service_ready(true);
+  advance(1s);
+  ASSERT_EQ(owner(), a.instance);
+  a.bus.break_connections({.commands = false, .subscriptions = false});
+  advance(2s);
+  EXPECT_EQ(a.bus.calls(Op::own_pending), 0u);
+  a.bus.release(Op::claim);
+  advance(2s);
+  EXPECT_EQ(a.bus.calls(Op::own_pending), 1u);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, claim_of_a_parked_entry_whose_reply_was_lost_is_run_once) {
+  Sidecar& a = add_unready('a');
+  Sidecar& b = add_sidecar('b');
+  b.service.reaction = Reaction::refuse;
+  const std::string id = put(post("one"));
+  settle();
+  a.bus.lose_reply_of(Op::claim);
+  a.consumer.set_service_ready(true);
+  advance(5s);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, taken_over_entry_whose_claim_was_lost_keeps_its_evidence) {
+  Sidecar& b = add_sidecar('b');
+  b.service.reaction = Reaction::hang;
+  const std::string id = put(post("one"));
+  settle();
+  b.kill();
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::claim);
+  advance(limits::kLeaseDuration + 5s);
+  EXPECT_EQ(a.bus.calls(Op::claim), 1u);
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "outcome-unknown");
+}
+
+TEST_F(ConsumerTest, own_pending_entry_is_renewed_at_once) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  a.bus.lose_reply_of(Op::read);
+  a.bus.hold(Op::own_pending);
+  put(post("one"));
+  advance(10s);
+  a.bus.release(Op::own_pending);
+  settle();
+  ASSERT_EQ(a.service.begun.size(), 1u);
+  // Its idle time counts from the delivery that was lost: others would soon take it for abandoned.
+  EXPECT_LT(server_.pending(kQueue)[0].idle_ms, 100);
+}
+
+// ---- Hand back
+
+TEST_F(ConsumerTest, refused_request_is_run_by_another_instance) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  Sidecar& b = add_unready('b');
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), frames::kParkedConsumer);
+  EXPECT_EQ(server_.pending(kQueue)[0].delivery_count, 0u);
+  EXPECT_EQ(a.refusals, 1);
+  b.consumer.set_service_ready(true);
+  advance(1s);
+  EXPECT_EQ(b.service.begun, std::vector{id});
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(answers()[0].attempt, 1u);
+}
+
+TEST_F(ConsumerTest, nothing_is_claimed_after_a_hand_back_until_the_probe_passes) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  add_unready('b');
+  put(post("one"));
+  settle();
+  advance(limits::kBlockTime);  // the read that was on its way is over
+  const auto refused = a.service.refused;
+  put(post("two"));
+  advance(1s);
+  EXPECT_FALSE(a.consumer.is_reading());
+  EXPECT_EQ(a.service.refused, refused);
+  a.service.reaction = Reaction::answer;
+  a.consumer.set_service_ready(true);
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 1u);
+}
+
+TEST_F(ConsumerTest, sender_of_a_hand_back_never_runs_that_id_again) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  add_unready('b');
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), frames::kParkedConsumer);
+  a.service.reaction = Reaction::answer;
+  a.consumer.set_service_ready(true);
+  advance(5s);
+  EXPECT_EQ(times_begun(id), 0u);
+  EXPECT_EQ(told(), "service-unreachable");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, sender_of_a_hand_back_whose_reply_was_lost_never_runs_that_id_again) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  add_unready('b');
+  a.bus.lose_reply_of(Op::hand_back);
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), frames::kParkedConsumer);
+  a.service.reaction = Reaction::answer;
+  a.consumer.set_service_ready(true);
+  advance(6s);
+  EXPECT_EQ(times_begun(id), 0u);
+  EXPECT_EQ(told(), "service-unreachable");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, hand_back_that_never_arrived_is_asked_for_again) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  Sidecar& b = add_unready('b');
+  a.bus.before_next(Op::hand_back, [&] { a.bus.break_connections({.readers = false}); });
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), a.instance);
+  b.consumer.set_service_ready(true);
+  advance(2s);
+  EXPECT_EQ(b.service.begun, std::vector{id});
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, late_hand_back_takes_nothing_from_the_next_owner) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  Sidecar& b = add_unready('b');
+  b.service.reaction = Reaction::hang;
+  a.bus.before_next(Op::hand_back, [&] { a.bus.break_connections({.in_flight = InFlight::late, .readers = false}); });
+  const std::string id = put(post("one"));
+  settle();
+  b.consumer.set_service_ready(true);
+  advance(2s);  // handed back by the second try, and begun
+  ASSERT_EQ(b.service.begun, std::vector{id});
+  server_.run_late_effects();
+  EXPECT_EQ(owner(), b.instance);
+}
+
+TEST_F(ConsumerTest, refused_request_is_answered_at_once_where_nobody_else_lives) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  const std::string id = put(post("one"));
+  settle();
+  EXPECT_EQ(told(), "service-unreachable");
+  EXPECT_EQ(a.bus.calls(Op::hand_back), 0u);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(ConsumerTest, hand_back_that_is_refused_is_answered_instead) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  add_unready('b');
+  a.bus.fail_next(Op::hand_back, {Code::refused, "NOPERM"});
+  put(post("one"));
+  advance(1s);
+  EXPECT_EQ(told(), "service-unreachable");
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+
+  a.consumer.set_service_ready(true);
+  a.bus.fail_next(Op::consumers, {Code::refused, "NOPERM"});
+  put(post("two"));
+  advance(1s);
+  EXPECT_EQ(told(), "service-unreachable service-unreachable");
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(ConsumerTest, taken_over_non_repeatable_is_answered_and_never_handed_back) {
+  Sidecar& dead = add_sidecar('d');
+  dead.service.reaction = Reaction::hang;
+  put(post("one"));
+  settle();
+  dead.kill();
+  Sidecar& a = add_sidecar('a');
+  add_unready('b');
+  a.service.reaction = Reaction::refuse;
+  advance(limits::kLeaseDuration + 5s);
+  EXPECT_EQ(a.bus.calls(Op::hand_back), 0u);
+  EXPECT_EQ(a.service.refused, 0u);
+  EXPECT_EQ(told(), "outcome-unknown");
+}
+
+// ---- The bus fails
+
+TEST_F(ConsumerTest, groups_are_made_anew_after_everything_was_deleted) {
+  Sidecar& a = add_sidecar('a');
+  advance(10ms);
+  server_.flush_all();
+  advance(500ms);
+  EXPECT_EQ(a.emptied, 1);
+  ASSERT_TRUE(server_.exists(kQueue));
+  ASSERT_TRUE(server_.exists(a.inbox));
+  caller_.ensure_stream(reply_to_, 600s, {}, [](base::Result<bool>) {});
+  put(post("one"));
+  settle();
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, groups_are_made_anew_even_while_no_slot_is_free_to_read) {
+  Sidecar::Options options = sidecar_options('a');
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options);
+  a.service.reaction = Reaction::hang;
+  put(post("one"));
+  settle();
+  server_.flush_all();
+  advance(3s);
+  EXPECT_TRUE(server_.exists(kQueue));  // else every caller would be told that there is no queue
+}
+
+TEST_F(ConsumerTest, groups_are_made_once_there_is_memory) {
+  server_.set_out_of_memory(true);
+  Sidecar& a = add_sidecar('a');
+  advance(3s);
+  EXPECT_FALSE(a.consumer.is_reading());
+  server_.set_out_of_memory(false);
+  advance(limits::kReconnectCap);
+  EXPECT_TRUE(a.consumer.is_reading());
+}
+
+// ---- Drain
+
+class DrainTest : public ConsumerTest {
+ protected:
+  void drain(Sidecar& sidecar) {
+    sidecar.consumer.drain([this] { ++drained_; });
+  }
+  int drained_ = 0;
+};
+
+TEST_F(DrainTest, idle_consumer_is_done_once) {
+  Sidecar& a = add_sidecar('a');
+  drain(a);
+  settle();
+  EXPECT_EQ(drained_, 1);
+  drain(a);
+  advance(10s);
+  EXPECT_EQ(drained_, 1);
+  put(post("one"));
+  advance(2s);
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(DrainTest, begun_is_finished_and_the_rest_handed_back) {
+  Sidecar& dead = add_sidecar('d');
+  dead.service.reaction = Reaction::hang;
+  for (int i = 0; i < 3; ++i) put(get("number" + std::to_string(i)));
+  settle();
+  Sidecar::Options options = sidecar_options('a');
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options);
+  a.service.reaction = Reaction::hang;
+  let_grace_pass();
+  dead.kill();
+  advance(3s);  // one is begun; what was claimed with it waits
+  ASSERT_EQ(a.consumer.with_service(), 1u);
+
+  drain(a);
+  settle();
+  EXPECT_EQ(drained_, 0);
+  EXPECT_EQ(a.consumer.in_hand(), 1u);
+  a.service.answer_all();
+  settle();
+  EXPECT_EQ(drained_, 1);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+  a.kill();
+  add_sidecar('b');
+  advance(5s);
+  EXPECT_EQ(told(), "200 200 200");
+  EXPECT_TRUE(server_.pending(kQueue).empty());
+}
+
+TEST_F(DrainTest, entry_that_arrives_with_the_last_read_is_handed_back) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.hold(Op::read, MemoryBus::Hold::reply);
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), a.instance);
+  drain(a);
+  settle();
+  EXPECT_EQ(drained_, 0);
+  a.bus.release(Op::read);
+  settle();
+  EXPECT_EQ(drained_, 1);
+  a.kill();
+  add_sidecar('b');
+  advance(2s);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(times_begun(id), 1u);
+}
+
+TEST_F(DrainTest, entry_whose_claim_is_under_way_is_handed_back_before_it_is_done) {
+  Sidecar& a = add_unready('a');
+  Sidecar& c = add_sidecar('c');
+  c.service.reaction = Reaction::refuse;
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), frames::kParkedConsumer);
+  a.bus.set_overtaking(true);
+  a.bus.hold(Op::claim, MemoryBus::Hold::reply);
+  a.consumer.set_service_ready(true);
+  advance(1s);
+  ASSERT_EQ(owner(), a.instance);
+  drain(a);
+  settle();
+  EXPECT_EQ(drained_, 0);
+  a.bus.release(Op::claim);
+  settle();
+  EXPECT_EQ(drained_, 1);
+  EXPECT_EQ(owner(), frames::kParkedConsumer);
+}
+
+TEST_F(DrainTest, delivery_lost_with_the_reader_is_found_and_handed_back) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.lose_reply_of(Op::read);
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), a.instance);
+  drain(a);
+  advance(1s);
+  EXPECT_EQ(drained_, 1);
+  EXPECT_EQ(owner(), frames::kParkedConsumer);
+  a.kill();
+  add_sidecar('b');
+  advance(2s);
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(times_begun(id), 1u);
+}
+
+TEST_F(DrainTest, reader_that_is_lost_or_finds_no_queue_ends_the_drain_too) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.hold(Op::unblock);
+  drain(a);
+  settle();
+  EXPECT_EQ(drained_, 0);
+  a.bus.release(Op::unblock);
+  a.bus.break_connections();
+  advance(1s);
+  EXPECT_EQ(drained_, 1);
+
+  Sidecar& b = add_sidecar('b');
+  b.bus.hold(Op::unblock);
+  drain(b);
+  server_.flush_all();
+  settle();
+  EXPECT_EQ(drained_, 2);
+}
+
+}  // namespace
+}  // namespace outrigger::tests
