@@ -58,9 +58,13 @@ struct Dispatcher::Pending {
   std::string service;
   std::string queue;
   std::string body;                // of a streamed request, until the end
+  frames::Accept accept;           // who asked for it last
+  bool has_broken_body = false;    // the connection was lost while it was being written
+  std::uint32_t body_rounds = 0;   // how often it was sent
   PendingState state = PendingState::publishing;
   EntryId entry;
   bool has_entry = false;
+  bool may_be_out = false;         // an attempt of this id was written, or may have been, and was not taken back
   std::string published_under;     // incarnation
   base::TimePoint sent_at;
   base::TimePoint deadline;
@@ -98,9 +102,9 @@ Dispatcher::~Dispatcher() { bus_.remove_observer(*this); }
 
 void Dispatcher::on_bus_connected(bool is_new_incarnation) {
   is_preparing_ = false;
-  prepare_reply_stream();
   // What was written to the old server may be gone with it; under the same one only what got no reply is in doubt.
-  write_again(is_new_incarnation);
+  must_write_all_again_ = must_write_all_again_ || is_new_incarnation;
+  prepare_reply_stream();
 }
 
 void Dispatcher::on_bus_lost(const base::Error&) {
@@ -120,9 +124,9 @@ void Dispatcher::prepare_reply_stream() {
       prepare_timer_.arm(kPrepareRetry);
       return;
     }
-    const bool was_ready = std::exchange(is_reply_stream_ready_, true);
-    // It was there and is gone: Valkey was emptied under us, and the requests with it.
-    if (*made && was_ready) write_again(true);
+    is_reply_stream_ready_ = true;
+    // Had it been there, it is gone: Valkey was emptied under us, and the requests with it.
+    write_again(std::exchange(must_write_all_again_, false) || *made);
   });
 }
 
@@ -139,6 +143,12 @@ void Dispatcher::write_again(bool all_repeatable) {
     ++counters_.republished;
     send(*call);
   }
+  // A body that was under way: what arrived is skipped by its receiver, and it may be begun only once it is whole.
+  std::vector<frames::Accept> accepted;
+  for (const auto& [id, call] : calls_) {
+    if (call->has_broken_body) accepted.push_back(call->accept);
+  }
+  for (const frames::Accept& accept : accepted) on_accept(accept);
 }
 
 void Dispatcher::trim() {
@@ -232,29 +242,31 @@ void Dispatcher::on_published(const std::string& id, Result<std::optional<EntryI
     call->state = PendingState::waiting;
     call->entry = **result;
     call->has_entry = true;
+    call->may_be_out = true;
     return;
   }
   if (!result && result.error().code == Code::outcome_unknown) {
-    // It may have been written, or may still be. Written again only if it may run twice.
+    // It may have been written, or may still be. Written again only if it may run twice: with the reply stream, or at
+    // the next tick.
     call->state = PendingState::unknown;
-    if (call->request.repeatable && bus_.is_connected()) {
-      ++counters_.republished;
-      send(*call);
-    }
+    call->may_be_out = true;
     return;
   }
-  // Definite: nothing was written by this attempt. An earlier attempt of the same id may have been, though: then only a
-  // repeatable request is here, and to those 503 promises nothing.
-  if (result) {
-    const AddressBook::Entry* other = book_->find(call->service);
-    if (other != nullptr && other->queue != call->queue) {
-      --depths_[call->queue].in_flight;
-      call->queue = other->queue;
-      ++depths_[call->queue].in_flight;
-      return send(*call);
-    }
-    return fail(*call, ProblemCode::no_instance, "the service's queue does not exist");
+  // Definite: nothing was written by this attempt.
+  const AddressBook::Entry* address = book_->find(call->service);
+  if (result && address != nullptr && address->queue != call->queue) {
+    --depths_[call->queue].in_flight;
+    call->queue = address->queue;
+    ++depths_[call->queue].in_flight;
+    return send(*call);
   }
+  // An earlier attempt of the same id may still be answered, and the queue be about to be made anew. Only a repeatable
+  // request comes here: it is written again until somebody answers or nobody is left.
+  if (call->may_be_out && address != nullptr) {
+    call->state = PendingState::unknown;
+    return;
+  }
+  if (result) return fail(*call, ProblemCode::no_instance, "the service's queue does not exist");
   fail(*call, ProblemCode::bus_unavailable, result.error().detail);
 }
 
@@ -340,6 +352,9 @@ void Dispatcher::on_accept(const frames::Accept& accept) {
     ++counters_.late_answers;
     return;
   }
+  call->accept = accept;
+  call->has_broken_body = false;
+  ++call->body_rounds;
   frames::StreamData piece;
   piece.type = frames::FrameType::request_stream_data;
   piece.id = accept.id;
@@ -354,9 +369,13 @@ void Dispatcher::on_accept(const frames::Accept& accept) {
       if (result && result->has_value()) return;
       Pending* waiting = find(id);
       if (waiting == nullptr || waiting->state == PendingState::ended) return;
-      if (!result && result.error().code == Code::outcome_unknown) return;  // the deadline decides
-      // A piece was certainly not written: this body never becomes whole, and the request never begins.
-      fail(*waiting, ProblemCode::bus_unavailable, "the body could not be handed over");
+      if (!result && (result.error().code == Code::outcome_unknown || result.error().code == Code::closed)) {
+        waiting->has_broken_body = true;  // all of it once more when the bus is back
+        return;
+      }
+      // A piece was certainly not written: this body never becomes whole, and the request never begins. Unless it was sent
+      // before: then the deadline decides.
+      if (waiting->body_rounds == 1) fail(*waiting, ProblemCode::bus_unavailable, "the body could not be handed over");
     });
     ++piece.seq;
   }
@@ -405,7 +424,11 @@ void Dispatcher::tick() {
   arm_tick();
   if (!bus_.is_connected()) return;
   // Requests are out and nothing comes: the stream they are answered to may have been deleted.
-  if (loop_.now() - last_heard_ > kNobodyAfter) prepare_reply_stream();
+  if (loop_.now() - last_heard_ > kNobodyAfter) {
+    prepare_reply_stream();
+  } else if (is_reply_stream_ready_) {
+    write_again(false);
+  }
 
   struct Waiting {
     std::string service;
@@ -413,11 +436,14 @@ void Dispatcher::tick() {
   };
   std::map<std::string, Waiting> by_queue;
   for (const auto& [id, call] : calls_) {
-    if (call->state != PendingState::waiting || loop_.now() - call->sent_at < kNobodyAfter) continue;
+    const bool is_unknown = call->state == PendingState::unknown && call->request.repeatable;
+    const bool waits = call->state == PendingState::waiting && loop_.now() - call->sent_at >= kNobodyAfter;
+    if (!waits && !is_unknown) continue;
     Waiting& waiting = by_queue[call->queue];
     waiting.service = call->service;
-    // Only what this server has certainly got and no other one: of the present incarnation.
-    if (call->has_entry && call->published_under == bus_.incarnation()) waiting.ids.push_back(id);
+    // Only what this server has certainly got and no other one is taken back: of the present incarnation. What cannot be
+    // written again asks for the dead, too, so that the address book learns of them.
+    if (is_unknown || (call->has_entry && call->published_under == bus_.incarnation())) waiting.ids.push_back(id);
   }
   for (auto& [queue, waiting] : by_queue) {
     bus_.queue_length(queue, [this, queue = queue](Result<std::uint64_t> length) {
@@ -463,12 +489,22 @@ void Dispatcher::take_back(const std::string& queue, const std::vector<std::stri
   }
   if (entries.empty()) return;
   bus_.take(queue, std::move(entries), [this, owners = std::move(owners)](Result<std::vector<EntryId>> taken) {
-    if (!taken) return;  // not known to be ours again: it waits for its answer or its deadline
+    if (!taken) {
+      // Not known to be ours again: it waits for its answer or its deadline, or is written again if it may run twice.
+      if (taken.error().code != Code::outcome_unknown) return;
+      for (const auto& [entry, id] : owners) {
+        Pending* call = find(id);
+        if (call == nullptr || call->state != PendingState::waiting || !call->request.repeatable) continue;
+        call->state = PendingState::unknown;
+      }
+      return;
+    }
     for (const EntryId entry : *taken) {
       const auto owner = owners.find(entry);
       Pending* call = owner == owners.end() ? nullptr : find(owner->second);
       if (call == nullptr || call->state != PendingState::waiting) continue;
       ++counters_.taken_back;
+      call->may_be_out = false;
       const AddressBook::Entry* other = book_->find(call->service);
       if (other != nullptr && other->queue != call->queue) {
         // Re-homed: it is nowhere now, and goes to the address that has somebody, with what is left of its time.
