@@ -24,7 +24,7 @@ constexpr Duration kLookInterval = 1s;         // idle cost: one XPENDING per se
 constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
 constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
 constexpr Duration kGoneAfter = 500ms;         // between the two zero readings of an alive channel
-constexpr Duration kSilenceMemory = 2s;        // an older zero reading does not count
+constexpr Duration kSilenceMemory = 1s;        // an older zero reading does not count
 // After our own reconnect others may still be on their way back: their silence proves nothing yet.
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
 constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took it for so long
