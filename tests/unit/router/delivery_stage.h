@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bridge/base/log.h"
 #include "bridge/router/consumer.h"
 #include "bridge/router/dispatcher.h"
 #include "tests/support/memory_bus.h"
@@ -185,6 +186,7 @@ class Caller final : public router::CallHandler {
   std::string body;
   std::string detail;
   bool is_repeatable = false;
+  base::Duration timeout{};
   const base::TimePoint began;
   base::Duration took{};
   router::Dispatcher::Handle handle;
@@ -203,6 +205,7 @@ class Gateway {
   Caller& call(router::Call call) {
     Caller& caller = *calls.emplace_back(std::make_unique<Caller>(loop_));
     caller.is_repeatable = call.repeatable;
+    caller.timeout = call.timeout;
     caller.handle = dispatcher.call(std::move(call), caller);
     return caller;
   }
@@ -230,8 +233,18 @@ class Gateway {
   FakeLoop& loop_;
 };
 
-class DeliveryTest : public ::testing::Test {
- protected:
+// All of them, and what they run on.
+class Stage {
+ public:
+  Stage() {
+    // What breaks here is meant to break: warnings would only hide what matters. A writer that stops leaves its level.
+    static const bool is_quiet = [] {
+      base::start_log(base::LogLevel::error, base::LogFormat::text, "");
+      base::stop_log();
+      return true;
+    }();
+    EXPECT_TRUE(is_quiet);
+  }
   Sidecar::Options sidecar_options(char digit) {
     Sidecar::Options options;
     options.service = kService;
@@ -286,6 +299,8 @@ class DeliveryTest : public ::testing::Test {
   std::vector<std::unique_ptr<Sidecar>> sidecars_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
 };
+
+class DeliveryTest : public ::testing::Test, protected Stage {};
 
 // Bytes of frames, for tests that play one side by hand.
 template <class F>
