@@ -145,7 +145,6 @@ void Consumer::start() {
 
 void Consumer::on_bus_connected(bool) {
   prepare_backoff_ = kFirstRetry;
-  seen_gone_.clear();
   repeatable_seen_.clear();
   prepare_queues();
   // Whatever waited for the bus goes on. An answer that was confirmed before counts only if this is the same bus.
@@ -298,11 +297,11 @@ void Consumer::on_read_done() {
   check_drained();
 }
 
-// Asked only when no read or claim of ours is unanswered: what such a reply still carries is ours, too, and not lost.
+// Asked only when no read or claim of ours is unanswered: what such a reply still carries is ours, too, and not lost. Nor
+// is anything read or claimed until it is answered, so that the ids in hand now are all that may leave it meanwhile.
 void Consumer::look_for_own_pending() {
   if (!bus_.is_connected() || claims_ > 0) return;
   must_look_for_own_ = false;
-  left_hand_.clear();
   own_lookups_ = static_cast<std::uint32_t>(options_.queues.size());
   for (std::size_t queue = 0; queue < options_.queues.size(); ++queue) {
     bus_.own_pending(options_.queues[queue], options_.instance, in_hand_ids(queue), kLookLimit,
@@ -316,10 +315,6 @@ void Consumer::look_for_own_pending() {
                        } else {
                          if (found->size() >= kLookLimit) must_look_for_own_ = true;
                          const bool is_any = !found->empty();
-                         std::erase_if(*found, [&](const ClaimedEntry& claimed) {
-                           const std::pair key(queue, claimed.entry.id);
-                           return std::find(left_hand_.begin(), left_hand_.end(), key) != left_hand_.end();
-                         });
                          obtain_claimed(queue, std::move(*found), Obtained::own_pending);
                          if (is_any) renew();  // their idle time still counts from the delivery that was lost
                        }
@@ -675,7 +670,6 @@ void Consumer::let_go(Slot& slot) {
   const Serial serial = slot.serial;
   // Perhaps nobody took it, and we shall find it as our own pending entry with nothing to show that it was run.
   if (slot.has_lost_lease && slot.is_begun_or_later()) never_run_again(slot, Fault::outcome_unknown);
-  if (own_lookups_ > 0) left_hand_.emplace_back(slot.queue, slot.entry);
   by_entry_.erase({slot.queue, slot.entry});
   by_request_.erase(slot.request.id);
   slot.timer.cancel();

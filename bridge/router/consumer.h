@@ -183,7 +183,6 @@ class Consumer final : private messaging::GroupReaderHandler,
   Serial last_serial_ = 0;
   std::size_t begun_ = 0;             // calls of the service under way
   std::size_t settling_ = 0;          // slots that wait for the bus only
-  std::vector<std::pair<std::size_t, messaging::EntryId>> left_hand_;  // while an own_pending question is out
 
   // Non-repeatable requests we never run again, and what is answered instead: those we handed back, whether that took
   // effect or not, and those we ran and could not settle because the lease was lost.

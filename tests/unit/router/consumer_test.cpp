@@ -643,6 +643,42 @@ TEST_F(ConsumerTest, own_pending_entries_are_not_asked_for_while_a_claim_is_unan
   EXPECT_EQ(told(), "200");
 }
 
+TEST_F(ConsumerTest, what_leaves_the_hand_while_own_pending_entries_are_asked_for_is_not_run_again) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  const std::string id = put(post("one"));
+  settle();
+  a.bus.set_overtaking(true);
+  a.bus.hold(Op::own_pending, MemoryBus::Hold::reply);
+  a.bus.break_connections({.commands = false, .subscriptions = false});
+  advance(500ms);
+  ASSERT_EQ(a.bus.calls(Op::own_pending), 1u);
+  a.service.answer_all();
+  settle();
+  ASSERT_EQ(a.consumer.in_hand(), 0u);
+  a.bus.release(Op::own_pending);
+  advance(5s);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(ConsumerTest, nothing_is_read_or_claimed_while_own_pending_entries_are_asked_for) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.set_overtaking(true);
+  a.bus.hold(Op::own_pending, MemoryBus::Hold::reply);
+  a.bus.break_connections({.commands = false, .subscriptions = false});
+  advance(500ms);
+  ASSERT_EQ(a.bus.calls(Op::own_pending), 1u);
+  Sidecar& b = add_sidecar('b');
+  b.service.reaction = Reaction::refuse;
+  put(post("one"));
+  advance(5s);
+  EXPECT_EQ(a.bus.calls(Op::claim), 0u);
+  a.bus.release(Op::own_pending);
+  advance(1s);
+  EXPECT_NE(told(), "");
+}
+
 TEST_F(ConsumerTest, claim_of_a_parked_entry_whose_reply_was_lost_is_run_once) {
   Sidecar& a = add_unready('a');
   Sidecar& b = add_sidecar('b');

@@ -122,8 +122,10 @@ class History : public Stage {
     switch (below(16)) {
       case 0: return any_bus().break_connections(any_break());
       case 1: return any_bus().cut(any_break());
-      case 2:
-      case 3: return any_bus().restore();
+      case 2: return any_bus().restore();
+      case 3:
+        for (MemoryBus* bus : server_.buses()) bus->restore();
+        return;
       case 4:
       case 5: return any_bus().lose_reply_of(kOps[below(std::size(kOps))]);
       case 6: {
@@ -132,7 +134,9 @@ class History : public Stage {
         return bus.hold(kOps[below(std::size(kOps))], below(2) == 0 ? MemoryBus::Hold::effect : MemoryBus::Hold::reply);
       }
       case 7:
-        for (const Op op : kOps) any_bus().release(op);
+        for (MemoryBus* bus : server_.buses()) {
+          for (const Op op : kOps) bus->release(op);
+        }
         return;
       case 8: return any_bus().fail_next(kOps[below(12)], {below(2) == 0 ? Code::refused : Code::overloaded, "no"});
       case 9: {
@@ -155,7 +159,7 @@ class History : public Stage {
         if (below(2) == 0) server_.drop_ghosts();
         return;
       case 13: return lose_memory();
-      case 14: return server_.set_out_of_memory(below(2) == 0);
+      case 14: return server_.set_out_of_memory(below(4) == 0);
       case 15:
         any_bus().set_clock_estimate(static_cast<std::int64_t>(below(100)) - 50, 60);
         if (below(8) == 0) server_.step_clock(std::chrono::milliseconds(below(2000)));

@@ -78,7 +78,6 @@ TEST_F(TogetherTest, repeatable_of_a_killed_sidecar_is_answered_within_three_sec
     ASSERT_EQ(dying.service.running(), 1u);
     a_.service.reaction = Reaction::answer;
     a_.consumer.set_service_ready(true);
-    advance(std::chrono::milliseconds(37 * phase));
     const base::TimePoint death = loop_.loop.now();
     dying.kill();
     advance(3s);
@@ -230,6 +229,23 @@ TEST_F(TogetherTest, sidecar_that_was_cut_off_and_comes_back_gives_no_second_ans
   EXPECT_EQ(away.consumer.in_hand(), 0u);
   advance(limits::kStreamTtlRefresh);
   EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(TogetherTest, entry_that_was_renewed_since_the_look_is_not_taken_over) {
+  set_stage();
+  hang_all();
+  one_.get(60s);
+  settle();
+  Sidecar& busy = runner();
+  Sidecar& taker = other();
+  taker.bus.hold(Op::claim);
+  busy.bus.cut({.commands = false, .readers = false});  // it looks dead, and is at work
+  const auto renewals = busy.bus.calls(Op::renew);
+  while (taker.bus.calls(Op::claim) == 0) advance(100ms);
+  while (busy.bus.calls(Op::renew) == renewals) advance(100ms);
+  taker.bus.release(Op::claim);
+  settle();
+  EXPECT_EQ(taker.counters().taken_over, 0u);
 }
 
 TEST_F(TogetherTest, nothing_is_taken_over_before_ones_own_alive_subscription_is_confirmed) {
