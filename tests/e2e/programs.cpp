@@ -1,0 +1,140 @@
+#include "tests/e2e/programs.h"
+
+#include <cstdlib>
+
+namespace outrigger::tests {
+namespace {
+
+// Heartbeats every 200 ms: what waits for one takes no ten seconds.
+constexpr char kShortInterval[] = "200ms";
+
+ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment environment,
+                                      std::vector<std::string> flags) {
+  ChildProcess::Options options;
+  options.command = {OUTRIGGER_GATEWAY, "--listen",   "127.0.0.1:0", "--valkey", valkey.url(),
+                     "--health",        "127.0.0.1:0", "--admin",     "off",      "--log-format",
+                     "text",            "--workers",  "2"};
+  options.command.insert(options.command.end(), flags.begin(), flags.end());
+  options.environment = std::move(environment);
+  return options;
+}
+
+ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
+                                      Environment environment) {
+  ChildProcess::Options options;
+  options.command = {OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream",   service.url(), "--valkey",
+                     valkey.url(),      "--health",  "off",             "--admin",      "off",         "--log-format",
+                     "text"};
+  options.environment = std::move(environment);
+  bool has_interval = false;
+  for (const auto& variable : options.environment) {
+    has_interval = has_interval || variable.first == "Sidecar__Messaging__HeartbeatInterval";
+  }
+  if (!has_interval) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
+  return options;
+}
+
+// Behind `what`, the line that says where a listener was opened has address=HOST:PORT.
+std::uint16_t port_said_by(ChildProcess& process, std::string_view what) {
+  const auto said = process.wait_for_line(what);
+  EXPECT_TRUE(said);
+  const std::string text = process.err();
+  const std::size_t line = text.find(what);
+  const std::size_t at = text.find("address=127.0.0.1:", line);
+  if (line == std::string::npos || at == std::string::npos) return 0;
+  return static_cast<std::uint16_t>(std::atoi(text.c_str() + at + std::string_view("address=127.0.0.1:").size()));
+}
+
+}  // namespace
+
+std::string make_request(std::string_view method, std::string_view target, const Fields& fields,
+                         std::string_view body) {
+  std::string text;
+  text.append(method).append(" ").append(target).append(" HTTP/1.1\r\nHost: example.test\r\n");
+  for (const auto& [name, value] : fields) text.append(name).append(": ").append(value).append("\r\n");
+  if (!body.empty()) text.append("Content-Length: " + std::to_string(body.size()) + "\r\n");
+  return text.append("\r\n").append(body);
+}
+
+std::string make_chunked_request(std::string_view method, std::string_view target, std::string_view body,
+                                 std::size_t chunk_bytes) {
+  std::string text = make_request(method, target, {{"Transfer-Encoding", "chunked"}});
+  for (; !body.empty(); body.remove_prefix(std::min(chunk_bytes, body.size()))) {
+    const std::string_view chunk = body.substr(0, chunk_bytes);
+    char size[32];
+    std::snprintf(size, sizeof size, "%zx\r\n", chunk.size());
+    text.append(size).append(chunk).append("\r\n");
+  }
+  return text.append("0\r\n\r\n");
+}
+
+std::string make_binary(std::size_t size) {
+  std::string bytes(size, '\0');
+  std::uint64_t state = 0x9e3779b97f4a7c15 + size;
+  for (char& byte : bytes) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    byte = static_cast<char>(state >> 56);
+  }
+  return bytes;
+}
+
+RawResponse ask(std::uint16_t port, std::string_view request) {
+  RawClient client(port);
+  RawResponse response;
+  response.problem = client.problem();
+  if (!response.problem.empty()) return response;
+  client.send(request);
+  return client.read_response(request.starts_with("HEAD "));
+}
+
+RawResponse get(std::uint16_t port, std::string_view target) { return ask(port, make_request("GET", target)); }
+
+std::string code_of(const RawResponse& response) {
+  if (response.header("Content-Type") != "application/problem+json") return {};
+  constexpr std::string_view kMember = "\"code\":\"";
+  const std::size_t at = response.body.find(kMember);
+  if (at == std::string::npos) return {};
+  const std::size_t from = at + kMember.size();
+  return response.body.substr(from, response.body.find('"', from) - from);
+}
+
+Gateway::Gateway(const ValkeyServer& valkey, Environment environment, std::vector<std::string> flags)
+    : process_(gateway_options(valkey, std::move(environment), std::move(flags))),
+      port_(port_said_by(process_, "gateway listens")),
+      health_port_(port_said_by(process_, "health listener is open")) {}
+
+::testing::AssertionResult Gateway::wait_for_route(std::string_view target, base::Duration within) {
+  RawResponse last;
+  const auto result = eventually("200 from " + std::string(target),
+                                 [&] {
+                                   last = get(target);
+                                   return last.status == 200;
+                                 },
+                                 within);
+  if (result) return result;
+  return ::testing::AssertionFailure() << result.message() << "; the last answer was " << last.status_line
+                                       << last.problem << " " << last.body;
+}
+
+Sidecar::Sidecar(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
+                 Environment environment)
+    : process_(sidecar_options(valkey, name, service, std::move(environment))) {}
+
+::testing::AssertionResult is_settled(ValkeyServer& valkey, std::string_view service) {
+  std::string last;
+  const auto result = eventually("every entry to be settled", [&] {
+    last.clear();
+    const std::string queues = valkey.cli({"KEYS", "router:requests:" + std::string(service) + "*"});
+    for (std::size_t at = 0; at < queues.size();) {
+      const std::string queue = queues.substr(at, queues.find('\n', at) - at);
+      at += queue.size() + 1;
+      const std::string pending = valkey.cli({"XPENDING", queue, "router-gateway"});
+      const std::string length = valkey.cli({"XLEN", queue});
+      if (!pending.starts_with("0") || length != "0") last += queue + ": length " + length + ", pending " + pending + "\n";
+    }
+    return last.empty();
+  });
+  return result ? result : ::testing::AssertionFailure() << result.message() << ":\n" << last;
+}
+
+}  // namespace outrigger::tests
