@@ -65,7 +65,10 @@ void Registration::set_state(InstanceState state) {
 
 void Registration::on_bus_connected(bool) { announce(); }
 void Registration::on_bus_lost(const base::Error&) { has_said_hello_ = false; }
-void Registration::on_bus_emptied() { announce(); }
+void Registration::on_bus_emptied() {
+  has_said_hello_ = false;  // it went with the control stream
+  announce();
+}
 
 void Registration::announce() {
   if (!bus_.is_connected() || identity_.metadata_hash.empty() || identity_.state == InstanceState::starting || is_over_) {

@@ -76,6 +76,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
                  base::log_warn("the service is down", {{"upstream", config_.service.upstream_url}});
                }
                consumer_.set_service_ready(is_up);
+               on_reading_changed(consumer_.is_reading());
              },
              [this](ServiceProbe::Scraped scraped) { on_scraped(std::move(scraped)); }),
       registration_(loop, bus_, names_,
@@ -121,11 +122,12 @@ void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {
 
 void Sidecar::on_reading_changed(bool is_reading) {
   if (registration_.state() == InstanceState::draining) return;
-  // Nobody should send work here while nothing is read; what is in flight goes on.
+  // Without its service an instance is as good as not yet there: sent to, requests would wait for it until their deadline.
+  // What is in flight goes on.
   if (is_reading) {
     registration_.set_state(InstanceState::healthy);
-  } else if (registration_.state() == InstanceState::healthy && !probe_.is_healthy()) {
-    registration_.set_state(InstanceState::degraded);
+  } else if (!probe_.is_healthy()) {
+    registration_.set_state(InstanceState::starting);
   }
 }
 
