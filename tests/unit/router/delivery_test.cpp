@@ -376,7 +376,6 @@ TEST_F(MemoryLossTest, restart_without_data) {
   begin_both();
   server_.restart_empty();
   advance(3s);
-  EXPECT_EQ(get_->outcome, "") << "it hangs at the first sidecar, which must not run it twice at once";
   a_.service.answer_all();
   b_.service.answer_all();
   advance(3s);
