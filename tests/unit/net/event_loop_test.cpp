@@ -56,6 +56,17 @@ TEST(EventLoop, mailbox_wakes_a_blocked_loop) {
   other.join();
 }
 
+TEST(EventLoop, turn_that_may_not_block_ends_although_the_mailbox_is_full) {
+  FakeLoop fake;
+  int runs = 0;
+  fake.loop.defer([&] { ++runs; });
+  fake.loop.mailbox()->post([&] { ++runs; });
+
+  fake.loop.run_turn();
+
+  EXPECT_EQ(runs, 2);
+}
+
 TEST(EventLoop, time_asked_in_a_socket_callback_is_that_after_the_wait) {
   RealLoop real;
   const base::TimePoint before = real.loop.now();
