@@ -82,6 +82,7 @@ class Gateway::Worker {
       loop_.run();
       // Clients first, then what serves them: the owner of each call dies before the dispatcher.
       servers_.clear();
+      loop_.run_turn(net::EventLoop::Wait::no);  // what they released dies in its end
     });
   }
 
