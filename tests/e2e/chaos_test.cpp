@@ -1,4 +1,5 @@
-// Many clients while sidecars are killed and started again: every client gets an end, and nobody is told what is not so.
+// Many clients while sidecars are killed and started again: every client gets an end, and nobody is told what is not
+// so.
 #include <array>
 #include <iostream>
 #include <map>

@@ -66,8 +66,8 @@ TEST(CommandLine, validate_says_ok_or_what_is_wrong_and_opens_nothing) {
 
 TEST(CommandLine, address_in_use_ends_a_gateway_with_1) {
   ScriptedService holder;
-  const Ended ended = run({OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:" + std::to_string(holder.port()), "--health", "off",
-                           "--admin", "off", "--workers", "1"});
+  const Ended ended = run({OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:" + std::to_string(holder.port()), "--health",
+                           "off", "--admin", "off", "--workers", "1"});
   EXPECT_EQ(ended.status, 1);
   EXPECT_NE(ended.err.find("cannot start"), std::string::npos) << ended.err;
 }
@@ -75,11 +75,31 @@ TEST(CommandLine, address_in_use_ends_a_gateway_with_1) {
 TEST(CommandLine, programs_without_a_bus_wait_for_it_and_leave_on_request) {
   ScriptedService service;
   ChildProcess::Options gateway;
-  gateway.command = {OUTRIGGER_GATEWAY, "--listen",    "127.0.0.1:0", "--health", "127.0.0.1:0",  "--admin",
-                     "off",             "--valkey",    "unix:///nonexistent/valkey.sock", "--log-format", "text"};
+  gateway.command = {OUTRIGGER_GATEWAY,
+                     "--listen",
+                     "127.0.0.1:0",
+                     "--health",
+                     "127.0.0.1:0",
+                     "--admin",
+                     "off",
+                     "--valkey",
+                     "unix:///nonexistent/valkey.sock",
+                     "--log-format",
+                     "text"};
   ChildProcess::Options sidecar;
-  sidecar.command = {OUTRIGGER_SIDECAR, "--service", "orders", "--upstream", service.url(), "--health",     "off",
-                     "--admin",         "off",       "--valkey", "unix:///nonexistent/valkey.sock", "--log-format", "text"};
+  sidecar.command = {OUTRIGGER_SIDECAR,
+                     "--service",
+                     "orders",
+                     "--upstream",
+                     service.url(),
+                     "--health",
+                     "off",
+                     "--admin",
+                     "off",
+                     "--valkey",
+                     "unix:///nonexistent/valkey.sock",
+                     "--log-format",
+                     "text"};
   ChildProcess of_gateway(std::move(gateway));
   ChildProcess of_sidecar(std::move(sidecar));
   ASSERT_TRUE(of_gateway.wait_for_line("health listener is open"));

@@ -147,8 +147,8 @@ TEST_F(Drain, nothing_is_left_at_valkey_but_what_is_meant_to_stay) {
   for (std::size_t at = 0; at < keys.size();) {
     const std::string key = keys.substr(at, keys.find('\n', at) - at);
     at += key.size() + 1;
-    const bool may_stay = key == "router:control" || key.starts_with("router:endpoints:") ||
-                          key.starts_with("router:requests:");
+    const bool may_stay =
+        key == "router:control" || key.starts_with("router:endpoints:") || key.starts_with("router:requests:");
     EXPECT_TRUE(may_stay) << key;
     if (!key.starts_with("router:requests:")) continue;
     EXPECT_EQ(valkey().cli({"XLEN", key}), "0") << key;

@@ -35,7 +35,9 @@ struct Case {
   std::string request;
   std::string answer;  // empty: the service says what it saw
 };
-std::ostream& operator<<(std::ostream& out, const Case& one) { return out << one.name; }
+std::ostream& operator<<(std::ostream& out, const Case& one) {
+  return out << one.name;
+}
 
 Fields many_fields(std::size_t count) {
   Fields fields;
@@ -83,7 +85,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"chunked", make_request("GET", "/"),
              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n"
              "5\r\nhello\r\n1;extension=x\r\n,\r\n6\r\n world\r\n0\r\n\r\n"},
-        Case{"close_delimited", make_request("GET", "/"), "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end"},
+        Case{"close_delimited", make_request("GET", "/"),
+             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nto the end"},
         Case{"http_1_0", make_request("GET", "/"), "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nan old service"},
         Case{"no_content", make_request("DELETE", "/"), "HTTP/1.1 204 No Content\r\nX-Left: 0\r\n\r\n"},
         Case{"not_modified", make_request("GET", "/", {{"If-None-Match", "\"v1\""}}),
@@ -92,16 +95,22 @@ INSTANTIATE_TEST_SUITE_P(
              make_response("201 Created", {{"Location", "http://elsewhere.test/7"}}, "")},
         Case{"its_own_404", make_request("GET", "/missing"),
              make_response("404 Not Found", {{"Content-Type", "application/problem+json"}}, "{\"title\":\"mine\"}")},
-        Case{"its_own_503", make_request("GET", "/"), make_response("503 Service Unavailable", {{"Retry-After", "7"}}, "no")},
+        Case{"its_own_503", make_request("GET", "/"),
+             make_response("503 Service Unavailable", {{"Retry-After", "7"}}, "no")},
         Case{"unregistered_status", make_request("GET", "/"), make_response("299 Quite Fine Indeed", {}, "x")},
         Case{"one_hundred_fields", make_request("GET", "/"), make_response("200 OK", many_fields(100), "x")},
         Case{"repeated_fields", make_request("GET", "/"),
              make_response("200 OK",
-                           {{"Set-Cookie", "a=1; Path=/"}, {"X-B", "1"}, {"Set-Cookie", "b=2, c=3"}, {"x-b", "2"},
-                            {"Vary", "Accept"}, {"Vary", "Origin"}},
+                           {{"Set-Cookie", "a=1; Path=/"},
+                            {"X-B", "1"},
+                            {"Set-Cookie", "b=2, c=3"},
+                            {"x-b", "2"},
+                            {"Vary", "Accept"},
+                            {"Vary", "Origin"}},
                            "x")},
         Case{"unusual_values", make_request("GET", "/"),
-             make_response("200 OK", {{"X-Empty", ""}, {"X-Latin", "gr\xfc\xdf"}, {"X-Quoted", "\"a\\\"b\", 'c'"}}, "x")},
+             make_response("200 OK", {{"X-Empty", ""}, {"X-Latin", "gr\xfc\xdf"}, {"X-Quoted", "\"a\\\"b\", 'c'"}},
+                           "x")},
         Case{"head_with_a_length", make_request("HEAD", "/"), "HTTP/1.1 200 OK\r\nContent-Length: 1234567\r\n\r\n"}),
     [](const auto& one) { return one.param.name; });
 
@@ -141,9 +150,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, Bodies,
 TEST_P(Bodies, reach_the_service_byte_for_byte) {
   const std::string body = make_binary(GetParam());
   service().always_send(make_response("200 OK", {}, "taken"));
-  for (const std::string& request :
-       {make_request("POST", "/up", {{"Content-Type", "application/octet-stream"}}, body),
-        make_chunked_request("POST", "/up", body, 70'000)}) {
+  for (const std::string& request : {make_request("POST", "/up", {{"Content-Type", "application/octet-stream"}}, body),
+                                     make_chunked_request("POST", "/up", body, 70'000)}) {
     const RawResponse response = ask(gateway(), request);
     EXPECT_EQ(response.problem, "");
     EXPECT_EQ(response.body, "taken");
@@ -182,8 +190,9 @@ class Targets : public HttpStage, public ::testing::WithParamInterface<const cha
 
 INSTANTIATE_TEST_SUITE_P(AsSpelled, Targets,
                          ::testing::Values("/", "/x/%2F%2e%2E/a;b=1?q=%20&&=", "//double", "///", "/a//b/", "/?only",
-                                           "/?", "/a?b?c/../d", "/%7euser/~user", "/%00%ff%C3%BC", "/a/./b", "/a/b/../c",
-                                           "/a+b%20c", "/!$&'()*+,;=:@-._~", "/[x]{y}|z\\\"<>^`", "/a%", "/%zz"));
+                                           "/?", "/a?b?c/../d", "/%7euser/~user", "/%00%ff%C3%BC", "/a/./b",
+                                           "/a/b/../c", "/a+b%20c", "/!$&'()*+,;=:@-._~", "/[x]{y}|z\\\"<>^`", "/a%",
+                                           "/%zz"));
 
 TEST_P(Targets, reach_the_service_as_spelled) {
   const RawResponse of_service = get(direct(), GetParam());
@@ -210,8 +219,8 @@ TEST_F(Exchange, mount_alone_is_the_services_root) {
 }
 
 TEST_F(Exchange, absolute_target_is_taken_apart) {
-  const RawRequest seen = seen_by_service(
-      "GET http://other.test:81/billing/a?b HTTP/1.1\r\nHost: other.test:81\r\n\r\n");
+  const RawRequest seen =
+      seen_by_service("GET http://other.test:81/billing/a?b HTTP/1.1\r\nHost: other.test:81\r\n\r\n");
   EXPECT_EQ(seen.target, "/a?b");
   EXPECT_EQ(seen.field("Host"), "other.test:81");
 }
@@ -231,7 +240,8 @@ TEST_F(Exchange, connection_is_kept_for_many_requests) {
     client.send(make_request(i % 2 == 0 ? "GET" : "POST", "/" + std::to_string(i), {}, i % 2 == 0 ? "" : "body"));
     const RawResponse response = client.read_response();
     ASSERT_EQ(response.problem, "") << i;
-    EXPECT_EQ(response.body, std::string(i % 2 == 0 ? "GET /" : "POST /") + std::to_string(i) + (i % 2 == 0 ? " " : " body"));
+    EXPECT_EQ(response.body,
+              std::string(i % 2 == 0 ? "GET /" : "POST /") + std::to_string(i) + (i % 2 == 0 ? " " : " body"));
   }
 }
 

@@ -50,7 +50,8 @@ TEST_F(Failure, service_that_refuses_is_502_and_serves_again_when_it_is_back) {
     }
     EXPECT_LT(watch.elapsed(), 4s) << i;
   }
-  ASSERT_TRUE(eventually("503", [&] { return gateway.get("/orders/").status == 503; }, 2s));
+  ASSERT_TRUE(eventually(
+      "503", [&] { return gateway.get("/orders/").status == 503; }, 2s));
   const Stopwatch watch;
   EXPECT_EQ(code_of(gateway.get("/orders/")), "no-instance");
   EXPECT_LT(watch.elapsed(), 500ms);
@@ -145,7 +146,8 @@ TEST_F(Failure, valkey_away_is_503_at_once_and_back_is_served_soon) {
   valkey().kill_hard();
 
   RawResponse response;
-  ASSERT_TRUE(eventually("503", [&] { return (response = gateway.get("/orders/")).status == 503; }, 1s));
+  ASSERT_TRUE(eventually(
+      "503", [&] { return (response = gateway.get("/orders/")).status == 503; }, 1s));
   EXPECT_EQ(code_of(response), "bus-unavailable");
   EXPECT_EQ(response.header("Retry-After"), "1");
   for (const char* method : {"GET", "POST"}) {

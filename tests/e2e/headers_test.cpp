@@ -29,7 +29,8 @@ TEST_F(Headers, of_one_hop_do_not_reach_the_service) {
 
 TEST_F(Headers, that_connection_may_not_name_stay) {
   const RawRequest seen = seen_by_service(make_request(
-      "GET", "/", {{"Connection", "Host, Authorization, X-Forwarded-For, X-Request-Id"}, {"Authorization", "Bearer x"}}));
+      "GET", "/",
+      {{"Connection", "Host, Authorization, X-Forwarded-For, X-Request-Id"}, {"Authorization", "Bearer x"}}));
   EXPECT_EQ(seen.field("Host"), "example.test");
   EXPECT_EQ(seen.field("Authorization"), "Bearer x");
   EXPECT_EQ(seen.field("X-Forwarded-For"), "127.0.0.1");
@@ -54,8 +55,8 @@ TEST_F(Headers, of_one_hop_do_not_reach_the_client) {
 }
 
 TEST_F(Headers, repeated_and_unusual_ones_reach_the_service_in_order) {
-  const Fields sent = {{"Accept", "a"},  {"X-B", "1"}, {"accept", "b;q=0.5"}, {"Cookie", "a=1; b=\"2\""},
-                       {"X-Empty", ""},  {"x-B", "2"}, {"X-Latin", "gr\xfc\xdf"}, {"X!#$%&'*+-.^_`|~9", "token"}};
+  const Fields sent = {{"Accept", "a"}, {"X-B", "1"}, {"accept", "b;q=0.5"},     {"Cookie", "a=1; b=\"2\""},
+                       {"X-Empty", ""}, {"x-B", "2"}, {"X-Latin", "gr\xfc\xdf"}, {"X!#$%&'*+-.^_`|~9", "token"}};
   const RawRequest seen = seen_by_service(make_request("GET", "/", sent));
   Fields ours;
   for (const auto& field : seen.fields) {
@@ -132,11 +133,11 @@ std::vector<std::string> parts_of(const std::string& traceparent) {
 }
 
 TEST_F(Headers, trace_is_continued_under_a_new_parent) {
-  const RawRequest seen = seen_by_service(
-      make_request("GET", "/",
-                   {{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"},
-                    {"tracestate", "a=1"},
-                    {"tracestate", "b=2"}}));
+  const RawRequest seen =
+      seen_by_service(make_request("GET", "/",
+                                   {{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"},
+                                    {"tracestate", "a=1"},
+                                    {"tracestate", "b=2"}}));
   const auto parts = parts_of(seen.field("traceparent"));
   ASSERT_EQ(parts.size(), 4u);
   EXPECT_EQ(parts[0], "00");
@@ -169,13 +170,20 @@ TEST_F(Headers, invalid_trace_is_dropped_and_a_new_one_begun) {
 }
 
 // Every spelling that some framework reads as the reserved name.
-const Fields kForged = {{"X-StellaOps-Tenant", "forged"},  {"x-stellaops-tenant", "forged"},
-                        {"X_StellaOps_Subject", "forged"}, {"X-STELLAOPS-ANYTHING", "forged"},
-                        {"X-Stella-Scopes", "forged"},     {"x_stella_client", "forged"},
-                        {"X.Stella.Tenant", "forged"},     {"X-Stella_Roles", "forged"},
-                        {"X-StellaOps-", "forged"},        {"sub", "forged"},
-                        {"SUB", "forged"},                 {"tid", "forged"},
-                        {"Scope", "forged"},               {"scp", "forged"},
+const Fields kForged = {{"X-StellaOps-Tenant", "forged"},
+                        {"x-stellaops-tenant", "forged"},
+                        {"X_StellaOps_Subject", "forged"},
+                        {"X-STELLAOPS-ANYTHING", "forged"},
+                        {"X-Stella-Scopes", "forged"},
+                        {"x_stella_client", "forged"},
+                        {"X.Stella.Tenant", "forged"},
+                        {"X-Stella_Roles", "forged"},
+                        {"X-StellaOps-", "forged"},
+                        {"sub", "forged"},
+                        {"SUB", "forged"},
+                        {"tid", "forged"},
+                        {"Scope", "forged"},
+                        {"scp", "forged"},
                         {"cnf", "forged"}};
 
 std::string lines_of(const Fields& fields) {
@@ -189,7 +197,8 @@ TEST_F(Headers, about_identity_never_come_from_a_client) {
   Fields listed = kForged;
   listed.emplace_back("Connection", "X-StellaOps-Tenant, sub");
   std::vector<std::string> requests;
-  for (const char* method : {"GET", "HEAD", "DELETE", "OPTIONS"}) requests.push_back(make_request(method, "/", kForged));
+  for (const char* method : {"GET", "HEAD", "DELETE", "OPTIONS"})
+    requests.push_back(make_request(method, "/", kForged));
   for (const char* method : {"POST", "PUT", "PATCH"}) {
     requests.push_back(make_request(method, "/billing/x", kForged, "content"));
   }

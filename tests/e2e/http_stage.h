@@ -28,8 +28,7 @@ class HttpStage : public ::testing::Test {
   static void TearDownTestSuite() {
     if (stage_ == nullptr) return;
     EXPECT_TRUE(is_settled(stage_->valkey, ""));
-    for (ChildProcess* process :
-         {&stage_->gateway.process(), &stage_->at_root.process(), &stage_->at_name.process()}) {
+    for (ChildProcess* process : {&stage_->gateway.process(), &stage_->at_root.process(), &stage_->at_name.process()}) {
       EXPECT_TRUE(process->terminate());
     }
     stage_.reset();

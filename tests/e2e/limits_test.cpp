@@ -13,7 +13,9 @@ struct Refused {
   int status;
   const char* code;
 };
-std::ostream& operator<<(std::ostream& out, const Refused& one) { return out << one.name; }
+std::ostream& operator<<(std::ostream& out, const Refused& one) {
+  return out << one.name;
+}
 
 class RefusedRequests : public HttpStage, public ::testing::WithParamInterface<Refused> {};
 
@@ -69,8 +71,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"length_with_sign", kPost + "Content-Length: +1\r\n\r\nx", 400, "bad-request"},
         Refused{"chunked_not_last", kPost + "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400, "bad-request"},
         Refused{"bad_chunk_size", kPost + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad-request"},
-        Refused{"chunked_in_1_0", "POST / HTTP/1.0\r\nHost: example.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                400, "bad-request"}),
+        Refused{"chunked_in_1_0",
+                "POST / HTTP/1.0\r\nHost: example.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+                "bad-request"}),
     [](const auto& one) { return one.param.name; });
 
 TEST_F(Limits, unknown_coding_and_version_have_their_own_status) {
@@ -117,8 +120,9 @@ TEST_F(Limits, answer_above_the_body_limit_is_a_bad_answer) {
 }
 
 TEST_F(Limits, problems_name_their_request_and_their_trace) {
-  const RawResponse response = ask(
-      gateway(), make_request("GET", "/billing/../x", {{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}));
+  const RawResponse response =
+      ask(gateway(), make_request("GET", "/billing/../x",
+                                  {{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}));
   EXPECT_EQ(response.status, 400);
   EXPECT_TRUE(response.has_header("X-Request-Id"));
   EXPECT_NE(response.body.find("\"traceId\":\"4bf92f3577b34da6a3ce929d0e0e4736\""), std::string::npos) << response.body;

@@ -11,9 +11,8 @@ constexpr char kShortInterval[] = "200ms";
 ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment environment,
                                       std::vector<std::string> flags) {
   ChildProcess::Options options;
-  options.command = {OUTRIGGER_GATEWAY, "--listen",   "127.0.0.1:0", "--valkey", valkey.url(),
-                     "--health",        "127.0.0.1:0", "--admin",     "off",      "--log-format",
-                     "text",            "--workers",  "2"};
+  options.command = {OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:0",  "--valkey", valkey.url(), "--health", "127.0.0.1:0",
+                     "--admin",         "off",      "--log-format", "text",     "--workers",  "2"};
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);
   return options;
@@ -22,9 +21,9 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
 ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
                                       Environment environment) {
   ChildProcess::Options options;
-  options.command = {OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream",   service.url(), "--valkey",
-                     valkey.url(),      "--health",  "off",             "--admin",      "off",         "--log-format",
-                     "text"};
+  options.command = {
+      OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream", service.url(),  "--valkey", valkey.url(),
+      "--health",        "off",       "--admin",         "off",        "--log-format", "text"};
   options.environment = std::move(environment);
   bool has_interval = false;
   for (const auto& variable : options.environment) {
@@ -87,7 +86,9 @@ RawResponse ask(std::uint16_t port, std::string_view request) {
   return client.read_response(request.starts_with("HEAD "));
 }
 
-RawResponse get(std::uint16_t port, std::string_view target) { return ask(port, make_request("GET", target)); }
+RawResponse get(std::uint16_t port, std::string_view target) {
+  return ask(port, make_request("GET", target));
+}
 
 std::string code_of(const RawResponse& response) {
   if (response.header("Content-Type") != "application/problem+json") return {};
@@ -105,12 +106,13 @@ Gateway::Gateway(const ValkeyServer& valkey, Environment environment, std::vecto
 
 ::testing::AssertionResult Gateway::wait_for_route(std::string_view target, base::Duration within) {
   RawResponse last;
-  const auto result = eventually("200 from " + std::string(target),
-                                 [&] {
-                                   last = get(target);
-                                   return last.status == 200;
-                                 },
-                                 within);
+  const auto result = eventually(
+      "200 from " + std::string(target),
+      [&] {
+        last = get(target);
+        return last.status == 200;
+      },
+      within);
   if (result) return result;
   return ::testing::AssertionFailure() << result.message() << "; the last answer was " << last.status_line
                                        << last.problem << " " << last.body;
@@ -130,7 +132,8 @@ Sidecar::Sidecar(const ValkeyServer& valkey, std::string_view name, const Script
       at += queue.size() + 1;
       const std::string pending = valkey.cli({"XPENDING", queue, "router-gateway"});
       const std::string length = valkey.cli({"XLEN", queue});
-      if (!pending.starts_with("0") || length != "0") last += queue + ": length " + length + ", pending " + pending + "\n";
+      if (!pending.starts_with("0") || length != "0")
+        last += queue + ": length " + length + ", pending " + pending + "\n";
     }
     return last.empty();
   });

@@ -1,5 +1,5 @@
-// The two programs under test as child processes, and how tests talk to them. Every one ends with its object, and the test
-// fails if one ended otherwise than it should (child_process.h).
+// The two programs under test as child processes, and how tests talk to them. Every one ends with its object, and the
+// test fails if one ended otherwise than it should (child_process.h).
 #pragma once
 
 #include <gtest/gtest.h>

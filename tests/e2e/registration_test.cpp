@@ -1,4 +1,5 @@
-// Services come and go while gateways run: routes appear, change and answer 503, and what was lost at Valkey is told again.
+// Services come and go while gateways run: routes appear, change and answer 503, and what was lost at Valkey is told
+// again.
 #include "tests/e2e/programs.h"
 
 namespace outrigger::tests {
@@ -82,7 +83,8 @@ TEST_F(Registration, last_instance_that_leaves_turns_its_routes_into_503_at_once
   ASSERT_TRUE(sidecar.process().terminate());
 
   RawResponse response;
-  ASSERT_TRUE(eventually("503", [&] { return (response = gateway.get("/orders/")).status == 503; }, 2s));
+  ASSERT_TRUE(eventually(
+      "503", [&] { return (response = gateway.get("/orders/")).status == 503; }, 2s));
   EXPECT_EQ(code_of(response), "no-instance");
   EXPECT_EQ(response.header("Retry-After"), "1");
   const Stopwatch watch;

@@ -1,4 +1,5 @@
-// Waiting in tests that run beside real processes and threads: poll until it holds, or fail and say what was waited for.
+// Waiting in tests that run beside real processes and threads: poll until it holds, or fail and say what was waited
+// for.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,8 +18,8 @@ template <class Condition>
   const base::TimePoint give_up = base::system_clock().monotonic() + within;
   while (!condition()) {
     if (base::system_clock().monotonic() > give_up) {
-      return ::testing::AssertionFailure() << "waited " << std::chrono::duration<double>(within).count() << " s for "
-                                           << what;
+      return ::testing::AssertionFailure()
+             << "waited " << std::chrono::duration<double>(within).count() << " s for " << what;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(3));
   }

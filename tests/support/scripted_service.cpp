@@ -135,9 +135,13 @@ void ScriptedService::Connection::hold() {
   --service_.held_;
 }
 
-ScriptedService::ScriptedService() : script_(echo) { open(0); }
+ScriptedService::ScriptedService() : script_(echo) {
+  open(0);
+}
 
-ScriptedService::~ScriptedService() { refuse(); }
+ScriptedService::~ScriptedService() {
+  refuse();
+}
 
 void ScriptedService::open(std::uint16_t port) {
   listening_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

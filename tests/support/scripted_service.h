@@ -1,5 +1,5 @@
-// A service on a loopback port, in threads of its own, for tests of whole processes: it records exactly what it received
-// and sends exactly the bytes a script says. It shares no code with what is under test.
+// A service on a loopback port, in threads of its own, for tests of whole processes: it records exactly what it
+// received and sends exactly the bytes a script says. It shares no code with what is under test.
 #pragma once
 
 #include <atomic>
