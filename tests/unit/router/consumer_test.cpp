@@ -176,8 +176,8 @@ TEST_F(ConsumerTest, every_address_is_read_where_there_are_fewer_slots) {
   ASSERT_EQ(a.service.begun.size(), 6u);
   EXPECT_EQ(a.service.most_at_once, 1u);
   // A read that blocked on one address would leave the other unread for its block time.
-  put(post("narrow again"), kQueue + ":2");
-  put(post("broad again"));
+  put(post("narrow_again"), kQueue + ":2");
+  put(post("broad_again"));
   settle();
   EXPECT_EQ(a.service.begun.size(), 8u);
 }
