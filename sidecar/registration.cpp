@@ -22,8 +22,7 @@ constexpr base::Duration kRetry = 500ms;
 }  // namespace
 
 Registration::Registration(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options)
-    : loop_(loop),
-      bus_(bus),
+    : bus_(bus),
       names_(names),
       identity_(std::move(options.identity)),
       interval_(options.interval),

@@ -45,7 +45,6 @@ class Registration final : private messaging::BusObserver {
   void say_endpoints();
   void beat();
 
-  net::EventLoop& loop_;
   messaging::Bus& bus_;
   const frames::QueueNames& names_;
   frames::InstanceFrame identity_;
