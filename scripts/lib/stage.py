@@ -140,9 +140,11 @@ class Stage:
 
     def start(self, name, *command):
         # A session of its own, so that Ctrl-C goes to the script alone and it decides the order of ending.
+        # nginx writes no access log here either: what is compared is the way of a request, not its record.
         with open(self.log_of(name), "ab") as log:
             child = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                     cwd=self.folder, start_new_session=True)
+                                     cwd=self.folder, start_new_session=True,
+                                     env={**os.environ, "Gateway__AccessLog": "off"})
         self.children.append((name, child))
         return child
 
