@@ -136,6 +136,11 @@ void Link::on_greeting_step(base::Result<Reply> reply, int step) {
   handler_.on_link_ready();
 }
 
+bool Link::is_incarnation_of(std::string_view replication) const {
+  return info_value(replication, "role") == "master" &&
+         incarnation_ == run_id_ + "/" + std::string(info_value(replication, "master_replid"));
+}
+
 std::string& Link::begin_command() {
   loop_.flush_later(*this);
   return out_;

@@ -57,6 +57,8 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   bool is_ready() const { return state_ == State::ready; }
   // Of this connection's server, `run_id/master_replid`; empty while not ready.
   const std::string& incarnation() const { return incarnation_; }
+  // Whether the reply to INFO replication is of that incarnation, and of a primary.
+  bool is_incarnation_of(std::string_view replication) const;
   // CLIENT ID of this connection, 0 while not ready.
   std::int64_t client_id() const { return client_id_; }
 

@@ -134,7 +134,6 @@ void ValkeyBus::ask_time() {
     const bool is_new = incarnation_ != link_.incarnation();
     incarnation_ = link_.incarnation();
     connected_since_ = loop_.now();
-    was_ever_connected_ = true;
     const std::vector<messaging::BusObserver*> told = observers_;
     for (auto* observer : told) observer->on_bus_connected(is_new);
   });
@@ -388,13 +387,35 @@ void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<st
   ask<std::vector<EntryId>>(
       std::move(arguments),
       [this, queue, done = std::move(done)](base::Result<std::vector<EntryId>> taken) mutable {
-        if (taken && !taken->empty()) {  // the script may have left the highest
-          settlements_[queue].held.push_back(taken->back());
-          if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+        if (!taken || taken->empty()) {
+          if (done) done(std::move(taken));
+          return;
         }
-        if (done) done(std::move(taken));
+        settlements_[queue].held.push_back(taken->back());  // the script may have left the highest
+        if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
+        confirm_incarnation([taken = std::move(taken), done = std::move(done)](base::Result<void> is_same) mutable {
+          if (!done) return;
+          if (is_same) {
+            done(std::move(taken));
+          } else {
+            done(is_same.error());
+          }
+        });
       },
       read_ids);
+}
+
+// A connection may outlive a demotion and a promotion: what was taken from a server that has become another one proves
+// nothing about the first (docs/model, TAKE_WITHOUT_READING_BUS).
+void ValkeyBus::confirm_incarnation(Done<void> done) {
+  if (refuse_if_down(done)) return;
+  link_.command({"INFO", "replication"}, [this, done = std::move(done)](base::Result<Reply> reply) mutable {
+    if (!reply) return done(reply.error());
+    if (link_.is_incarnation_of(reply->text())) return done({});
+    const Error changed{Code::outcome_unknown, "the server has become another one"};
+    done(changed);
+    link_.drop(changed);
+  });
 }
 
 void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {

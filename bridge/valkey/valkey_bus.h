@@ -93,6 +93,8 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void on_link_lost(const base::Error& why) override;
   void ask_time();
   void flush_settlements();
+  // Error outcome_unknown if this connection's server is no longer the one that was greeted.
+  void confirm_incarnation(messaging::Done<void> done);
   // Fails `done` in a later turn when not connected.
   template <class T>
   bool refuse_if_down(messaging::Done<T>& done);
@@ -106,7 +108,6 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::string incarnation_;
   std::vector<messaging::BusObserver*> observers_;
   bool is_clock_known_ = false;
-  bool was_ever_connected_ = false;
   std::int64_t clock_offset_ms_ = 0;  // server's clock minus this process' monotonic one
   std::int64_t clock_error_ms_ = 0;
   base::TimePoint connected_since_;

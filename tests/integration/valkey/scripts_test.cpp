@@ -139,6 +139,15 @@ TEST_F(ValkeyScripts, take_of_an_empty_narrow_address_leaves_nothing) {
   EXPECT_EQ(lag(), "0");
 }
 
+TEST_F(ValkeyScripts, take_from_a_server_that_has_become_another_one_proves_nothing) {
+  const Ids ids = add_many(1);
+  // Down to a replica and up again: the connection stays, the history does not.
+  ASSERT_EQ(server_->cli({"REPLICAOF", "127.0.0.1", "1"}), "OK");
+  ASSERT_EQ(server_->cli({"REPLICAOF", "NO", "ONE"}), "OK");
+
+  EXPECT_EQ(fault<Ids>([&](auto done) { bus_->take(queue_, ids, std::move(done)); }), "outcome-unknown");
+}
+
 TEST_F(ValkeyScripts, take_far_behind_others_needs_several_calls) {
   server_->cli({"EVAL", "for i = 1, 1500 do redis.call('XADD', KEYS[1], '*', 'h', '{}') end", "1", queue_});
   const Id own = add();
