@@ -17,9 +17,10 @@ namespace {
 constexpr std::size_t kQueuedLines = 8192;
 
 struct Writers {
-  std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> diagnostics;
   std::shared_ptr<spdlog::async_logger> access;
+  // Last, so that its thread has written everything and ended before the sinks it writes to die.
+  std::shared_ptr<spdlog::details::thread_pool> pool;
 };
 std::unique_ptr<Writers> writers;
 std::atomic<LogLevel> threshold{LogLevel::info};
