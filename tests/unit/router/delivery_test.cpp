@@ -67,7 +67,7 @@ TEST_F(TogetherTest, repeatable_of_a_killed_sidecar_is_answered_within_three_sec
   hang_all();
   // At every phase of the survivors' clockwork.
   for (int phase = 0; phase < 20; ++phase) {
-    advance(53ms);
+    advance(phase * 50ms);
     Sidecar& dying = add_sidecar(static_cast<char>(phase < 10 ? '0' + phase : 'c'));
     dying.service.reaction = Reaction::hang;
     a_.consumer.set_service_ready(false);
@@ -82,7 +82,7 @@ TEST_F(TogetherTest, repeatable_of_a_killed_sidecar_is_answered_within_three_sec
     dying.kill();
     advance(3s);
     EXPECT_EQ(caller.outcome, "200") << phase;
-    EXPECT_LE(caller.began + caller.took - death, 3s);
+    EXPECT_LE(caller.began + caller.took - death, 2600ms) << phase;  // the rest is for the network and the service
     sidecars_.pop_back();
   }
 }
