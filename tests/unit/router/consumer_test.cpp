@@ -12,8 +12,8 @@ using messaging::EntryId;
 using Reaction = ScriptedService::Reaction;
 namespace limits = base::limits;
 
-// One or more sidecars; the caller is played by hand: REQUESTs are put into the queue, and what is in its reply stream is
-// what it was told.
+// One or more sidecars; the caller is played by hand: REQUESTs are put into the queue, and what is in its reply stream
+// is what it was told.
 class ConsumerTest : public DeliveryTest {
  protected:
   ConsumerTest() {

@@ -18,10 +18,10 @@ using messaging::EntryId;
 using Reaction = ScriptedService::Reaction;
 namespace limits = base::limits;
 
-constexpr Op kOps[] = {Op::publish,         Op::settle,       Op::renew,       Op::hand_back,     Op::own_pending,
-                       Op::pending_entries, Op::read_entries, Op::claim,       Op::take,          Op::subscribers,
-                       Op::ensure_group,    Op::ensure_stream, Op::read,       Op::consumers,     Op::read_cursor,
-                       Op::subscribe,       Op::unblock,      Op::note_delivered};
+constexpr Op kOps[] = {Op::publish,         Op::settle,        Op::renew,         Op::hand_back, Op::own_pending,
+                       Op::pending_entries, Op::read_entries,  Op::claim,         Op::take,      Op::subscribers,
+                       Op::ensure_group,    Op::ensure_stream, Op::read,          Op::consumers, Op::read_cursor,
+                       Op::subscribe,       Op::unblock,       Op::note_delivered};
 constexpr int kSteps = 60;
 constexpr std::size_t kMostSidecars = 9;
 
@@ -92,9 +92,7 @@ class History : public Stage {
   T& any(std::vector<std::unique_ptr<T>>& from) {
     return *from[below(from.size())];
   }
-  MemoryBus& any_bus() {
-    return below(2) == 0 ? any(sidecars_).bus : any(gateways_).bus;
-  }
+  MemoryBus& any_bus() { return below(2) == 0 ? any(sidecars_).bus : any(gateways_).bus; }
   std::string first_owner() {
     const auto pending = server_.pending(kQueue);
     return pending.empty() ? "" : pending[0].consumer;
@@ -107,7 +105,8 @@ class History : public Stage {
     Stage::add_sidecar(options).service.takes = std::chrono::milliseconds(below(300));
   }
   void call() {
-    router::Call made = Gateway::make_call(below(2) == 0 ? "GET" : "POST", std::chrono::milliseconds(2000 + below(38'000)));
+    router::Call made =
+        Gateway::make_call(below(2) == 0 ? "GET" : "POST", std::chrono::milliseconds(2000 + below(38'000)));
     if (below(20) == 0) made.body.assign(limits::kInlineBodyBytes + 1, 'x');
     any(gateways_).call(std::move(made));
   }
@@ -120,14 +119,18 @@ class History : public Stage {
   }
   void break_something() {
     switch (below(16)) {
-      case 0: return any_bus().break_connections(any_break());
-      case 1: return any_bus().cut(any_break());
-      case 2: return any_bus().restore();
+      case 0:
+        return any_bus().break_connections(any_break());
+      case 1:
+        return any_bus().cut(any_break());
+      case 2:
+        return any_bus().restore();
       case 3:
         for (MemoryBus* bus : server_.buses()) bus->restore();
         return;
       case 4:
-      case 5: return any_bus().lose_reply_of(kOps[below(std::size(kOps))]);
+      case 5:
+        return any_bus().lose_reply_of(kOps[below(std::size(kOps))]);
       case 6: {
         MemoryBus& bus = any_bus();
         bus.set_overtaking(below(2) == 0);
@@ -138,7 +141,8 @@ class History : public Stage {
           for (const Op op : kOps) bus->release(op);
         }
         return;
-      case 8: return any_bus().fail_next(kOps[below(12)], {below(2) == 0 ? Code::refused : Code::overloaded, "no"});
+      case 8:
+        return any_bus().fail_next(kOps[below(12)], {below(2) == 0 ? Code::refused : Code::overloaded, "no"});
       case 9: {
         any(sidecars_).kill(below(2) == 0 ? InFlight::lost : InFlight::late);
         return add_sidecar();
@@ -158,8 +162,10 @@ class History : public Stage {
         server_.run_late_effects();
         if (below(2) == 0) server_.drop_ghosts();
         return;
-      case 13: return lose_memory();
-      case 14: return server_.set_out_of_memory(below(4) == 0);
+      case 13:
+        return lose_memory();
+      case 14:
+        return server_.set_out_of_memory(below(4) == 0);
       case 15:
         any_bus().set_clock_estimate(static_cast<std::int64_t>(below(100)) - 50, 60);
         if (below(8) == 0) server_.step_clock(std::chrono::milliseconds(below(2000)));
@@ -168,11 +174,18 @@ class History : public Stage {
   }
   void lose_memory() {
     switch (below(5)) {
-      case 0: server_.restart_empty(); break;
-      case 1: server_.flush_all(); break;
+      case 0:
+        server_.restart_empty();
+        break;
+      case 1:
+        server_.flush_all();
+        break;
       case 2:
-      case 3: server_.restore(snapshot_); break;
-      default: snapshot_ = server_.snapshot();
+      case 3:
+        server_.restore(snapshot_);
+        break;
+      default:
+        snapshot_ = server_.snapshot();
     }
     loop_.advance(1ms);  // two entries of one millisecond would share an id
   }

@@ -1,6 +1,6 @@
-// The stage of the delivery tests: callers and sidecars as whole processes on one bus in memory and one fake clock, with
-// services that do as they are told. What a test wants to know is kept: which service began which request, and how every
-// call ended.
+// The stage of the delivery tests: callers and sidecars as whole processes on one bus in memory and one fake clock,
+// with services that do as they are told. What a test wants to know is kept: which service began which request, and how
+// every call ended.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -199,7 +199,9 @@ class Gateway {
       : bus(server),
         reply_to(names.reply_stream(options.gateway, options.worker, 1)),
         dispatcher(loop.loop, bus, names, std::move(options),
-                   [this](std::vector<std::string> instances) { lost.insert(lost.end(), instances.begin(), instances.end()); }),
+                   [this](std::vector<std::string> instances) {
+                     lost.insert(lost.end(), instances.begin(), instances.end());
+                   }),
         loop_(loop) {}
 
   Caller& call(router::Call call) {

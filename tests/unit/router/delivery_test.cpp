@@ -435,7 +435,8 @@ TEST_F(MemoryLossTest, executed_request_that_comes_back_is_never_run_again) {
   Caller& post = one_.post(60s);
   Caller& get = one_.get(60s);
   MemoryServer::Snapshot undelivered;
-  one_.bus.after_next(Op::publish, [&] { one_.bus.after_next(Op::publish, [&] { undelivered = server_.snapshot(); }); });
+  one_.bus.after_next(Op::publish,
+                      [&] { one_.bus.after_next(Op::publish, [&] { undelivered = server_.snapshot(); }); });
   settle();
   const MemoryServer::Snapshot delivered = server_.snapshot();
   a_.service.answer_all();

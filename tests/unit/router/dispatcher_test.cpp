@@ -10,7 +10,8 @@ using base::Code;
 using frames::Fault;
 namespace limits = base::limits;
 
-// One gateway; the sidecar is played by hand: REQUESTs are looked at in the queue, RESPONSEs are put into the reply stream.
+// One gateway; the sidecar is played by hand: REQUESTs are looked at in the queue, RESPONSEs are put into the reply
+// stream.
 class DispatcherTest : public DeliveryTest {
  protected:
   DispatcherTest() {
@@ -327,11 +328,13 @@ TEST_F(DispatcherTest, answer_that_is_broken_off_or_never_ends_is_not_whole) {
 }
 
 TEST_F(DispatcherTest, faults_of_a_sidecar_become_problems) {
-  const std::vector<std::pair<Fault, std::string>> rows{
-      {Fault::service_unreachable, "service-unreachable"}, {Fault::bad_answer, "bad-answer"},
-      {Fault::outcome_unknown, "outcome-unknown"},         {Fault::timeout, "timeout"},
-      {Fault::expired, "timeout"},                         {Fault::body_too_large, "body-too-large"},
-      {Fault::unavailable, "no-instance"}};
+  const std::vector<std::pair<Fault, std::string>> rows{{Fault::service_unreachable, "service-unreachable"},
+                                                        {Fault::bad_answer, "bad-answer"},
+                                                        {Fault::outcome_unknown, "outcome-unknown"},
+                                                        {Fault::timeout, "timeout"},
+                                                        {Fault::expired, "timeout"},
+                                                        {Fault::body_too_large, "body-too-large"},
+                                                        {Fault::unavailable, "no-instance"}};
   Gateway& gateway = add();
   for (const auto& [fault, code] : rows) {
     Caller& caller = gateway.post();
@@ -367,7 +370,9 @@ TEST_F(DispatcherTest, what_was_read_is_trimmed) {
 
 class LargeCallTest : public DispatcherTest {
  protected:
-  LargeCallTest() { sidecar_.ensure_stream(inbox_, 600s, {}, [](base::Result<bool>) {}); }
+  LargeCallTest() {
+    sidecar_.ensure_stream(inbox_, 600s, {}, [](base::Result<bool>) {});
+  }
   Caller& post_large(Gateway& gateway, base::Duration timeout = 30s) {
     router::Call call = Gateway::make_call("POST", timeout);
     for (std::size_t i = 0; i < 2 * limits::kInlineBodyBytes + 10; ++i) call.body += static_cast<char>('a' + i % 23);
