@@ -1,5 +1,5 @@
 /*
- * Who owns a request, and who may answer it: the model of section 4 of the protocol.
+ * Who owns a request, and who may answer it: the model of section 6 of docs/protocol.md.
  *
  * Two callers (one non-repeatable request, one repeatable), two sidecars, one bus. Everybody may crash at any step, every
  * command may lose its reply or take effect late, every XADD may be refused, every lease may lapse at any moment, and the
@@ -411,14 +411,14 @@ inline forget_late() {
 proctype Caller(byte me) {
 end:
   do
-  /* 4.1 No REQUEST before the reply stream is confirmed. */
+  /* 6.1 No REQUEST before the reply stream is confirmed. */
   :: atomic { call[me] == NOT_SENT && is_connected(caller_name(me)) ->
        if
        :: do_make_stream(me); call[me] = READY
        :: do_make_stream(me)
        :: may_be_late -> be_late(LATE_MAKE_STREAM, me, 0)
        fi }
-  /* 4.1 Not written: Valkey is away, said nil or refused. */
+  /* 6.1 Not written: Valkey is away, said nil or refused. */
   :: atomic { (call[me] == NOT_SENT || call[me] == READY) -> end_call_with_503(me) }
   /* The stream is made again while a request that names it is out. */
   :: atomic { (call[me] == WAITING || call[me] == WAITING_ONLY) && !replies[me].is_made && is_connected(caller_name(me)) ->
@@ -450,7 +450,7 @@ end:
        call[me] = DEAD; known_bus[caller_name(me)] = 0 }
 #endif
 #ifdef ROLLBACK
-  /* 4.2 A new connection reads the incarnation first. */
+  /* 6.2 A new connection reads the incarnation first. */
   :: atomic { call[me] != DEAD && known_bus[caller_name(me)] != bus ->
        known_bus[caller_name(me)] = bus;
        if
@@ -462,7 +462,7 @@ end:
 }
 
 #define is_mine(me, entry) (owner_of(entry) == (me))
-/* 4.8 Never begun, as far as the bus can tell: first delivery, and of the incarnation it is asked under. */
+/* 6.8 Never begun, as far as the bus can tell: first delivery, and of the incarnation it is asked under. */
 #ifdef TAKE_ANY_BUS
 #define is_fresh(process, entry) (is_repeatable(entry) || queue[entry].delivery_count == 1)
 #else
@@ -470,7 +470,7 @@ end:
   (is_repeatable(entry) || (queue[entry].delivery_count == 1 && stamp[entry] == known_bus[process]))
 #endif
 
-/* 4.8 The caller read that its entry is its own. */
+/* 6.8 The caller read that its entry is its own. */
 inline on_taken(me, entry) {
   skip;
   if
@@ -488,7 +488,7 @@ inline on_taken(me, entry) {
 proctype CallerAtEntry(byte me; byte entry) {
 end:
   do
-  /* 4.1 Send. */
+  /* 6.1 Send. */
   :: atomic { is_mine(me, entry) && (entry == 0 || entry == NON_REPEATABLE_ENTRIES) &&
 #ifdef SEND_BEFORE_STREAM
               call[me] <= READY &&
@@ -503,7 +503,7 @@ end:
        :: may_be_late -> be_late(LATE_SEND, caller_name(me), entry)
        fi }
 #if REPEATABLE_ENTRIES == 2 || defined(RESEND_NON_REPEATABLE)
-  /* 4.1 Written again, under the same id, only if repeatable. */
+  /* 6.1 Written again, under the same id, only if repeatable. */
   :: atomic { is_mine(me, entry) && !(entry == 0 || entry == NON_REPEATABLE_ENTRIES) && !is_written_again &&
 #ifndef RESEND_NON_REPEATABLE
               is_repeatable(entry) &&
@@ -516,7 +516,7 @@ end:
        :: may_be_late -> be_late(LATE_SEND, caller_name(me), entry)
        fi }
 #endif
-  /* 4.8 Nobody there: XREADGROUP > gives the oldest entry, which may be another's. */
+  /* 6.8 Nobody there: XREADGROUP > gives the oldest entry, which may be another's. */
   :: atomic { call[me] == WAITING && queue[entry].place == UNDELIVERED && may_meet(me, entry) && is_connected(caller_name(me)) ->
        if
        :: do_claim_new(entry, caller_name(me));
@@ -551,12 +551,12 @@ end:
        :: do_claim_parked(entry, caller_name(me))
        :: may_be_late -> be_late(LATE_CLAIM_PARKED, caller_name(me), entry)
        fi }
-  /* 4.8 The take's reply was lost, but it finds itself owner. */
+  /* 6.8 The take's reply was lost, but it finds itself owner. */
   :: atomic { call[me] == WAITING && is_mine(me, entry) && queue[entry].place == PENDING &&
               queue[entry].consumer == caller_name(me) && is_connected(caller_name(me)) ->
        on_taken(me, entry) }
 #ifdef PROMOTION
-  /* 4.2, 4.8 The connection outlives a promotion, so the incarnation is read after the take and before the 503. */
+  /* 6.2, 6.8 The connection outlives a promotion, so the incarnation is read after the take and before the 503. */
   :: atomic { call[me] == TAKEN && is_mine(me, entry) ->
        known_bus[caller_name(me)] = bus;
        if
@@ -565,7 +565,7 @@ end:
        fi }
 #endif
 #ifdef REHOME
-  /* 4.8 To a broader address, once the take was confirmed. */
+  /* 6.8 To a broader address, once the take was confirmed. */
   :: atomic { entry == 0 && is_mine(me, entry) && call[me] == WAITING && !is_written_again &&
               queue[entry].place == PENDING && queue[entry].consumer == caller_name(me) &&
               is_fresh(caller_name(me), entry) && is_connected(caller_name(me)) ->
@@ -585,7 +585,7 @@ end:
 #endif
        fi }
 #endif
-  /* 4.8 Another's entry goes back, as soon as this caller knows of it. */
+  /* 6.8 Another's entry goes back, as soon as this caller knows of it. */
   :: atomic { !is_mine(me, entry) && call[me] != DEAD && queue[entry].place == PENDING &&
               queue[entry].consumer == caller_name(me) && is_connected(caller_name(me)) ->
        if
@@ -604,7 +604,7 @@ end:
 
 /* ---- A sidecar ------------------------------------------------------------------------------------------------------ */
 
-/* 4.2, 4.5 What an entry it just found itself owner of is to this sidecar. One that is in hand stays what it is. */
+/* 6.2, 6.5 What an entry it just found itself owner of is to this sidecar. One that is in hand stays what it is. */
 inline take_in_hand(me, entry, count) {
   skip;
   if
@@ -654,7 +654,7 @@ inline leave_hand(me, entry) {
 proctype SidecarAtEntry(byte me; byte entry) {
 end:
   do
-  /* 4.2 Claim: a new entry ... */
+  /* 6.2 Claim: a new entry ... */
 #ifdef ASYNCHRONOUS
   :: atomic { may_act(me) && is_connected(me) && !claim_sent[me] &&
 #ifndef CLAIM_DURING_QUESTION
@@ -692,7 +692,7 @@ end:
   :: atomic { may_act(me) && is_connected(me) && may_be_late ->
        is_stirred = 1;
        be_late(LATE_CLAIM_NEW, me, entry) }
-  /* 4.7 Take over: the lease lapsed, or the owner's alive channel is gone. Either may seem so at any time. */
+  /* 6.7 Take over: the lease lapsed, or the owner's alive channel is gone. Either may seem so at any time. */
   :: atomic { may_act(me) && is_connected(me) && queue[entry].place == PENDING &&
               queue[entry].consumer != me && queue[entry].consumer != PARKED ->
        is_stirred = 1;
@@ -706,7 +706,7 @@ end:
        :: do_take_over(entry, me, queue[entry].consumer)
        :: may_be_late -> be_late(LATE_TAKE_OVER, me, entry); late.expected = queue[entry].consumer
        fi }
-  /* 4.5 Own pending. Overlapping replies are modelled for a single entry. */
+  /* 6.5 Own pending. Overlapping replies are modelled for a single entry. */
 #ifdef ASYNCHRONOUS
   :: atomic { is_alive[me] && entry == 0 && is_connected(me) && 
 #ifndef ASK_DURING_CLAIM
@@ -735,20 +735,20 @@ end:
        take_in_hand(me, entry, queue[entry].delivery_count) }
 #endif
 #ifdef PROMOTION
-  /* 4.2 Read again after the claim, before it is begun. */
+  /* 6.2 Read again after the claim, before it is begun. */
   :: atomic { in_hand(me, entry) == UNCHECKED && bus == known_bus[me] -> in_hand(me, entry) = CLAIMED }
 #endif
   /* The service gets it; what it answers (or that it fell silent) is owed to the caller. */
   :: atomic { in_hand(me, entry) == CLAIMED ->
        give_to_service(entry);
        in_hand(me, entry) = OWES_ANSWER }
-  /* 4.6 The service refused the connection and nobody else is there: nothing was begun. */
+  /* 6.6 The service refused the connection and nobody else is there: nothing was begun. */
   :: atomic { (
 #ifdef UNREACHABLE_AFTER_HAND_BACK
                in_hand(me, entry) == HANDING_BACK ||
 #endif
                in_hand(me, entry) == CLAIMED) && !is_repeatable(entry) -> in_hand(me, entry) = OWES_UNREACHABLE }
-  /* 4.6 Hand back what was not begun; repeated until the reply was read. */
+  /* 6.6 Hand back what was not begun; repeated until the reply was read. */
   :: atomic { (
                in_hand(me, entry) == CLAIMED || in_hand(me, entry) == HANDING_BACK) &&
               may_give_up(entry) && is_connected(me) ->
@@ -768,7 +768,7 @@ end:
        fi
 #endif
      }
-  /* 4.6 Too many attempts. */
+  /* 6.6 Too many attempts. */
   :: atomic { is_repeatable(entry) && (in_hand(me, entry) == CLAIMED || in_hand(me, entry) == OWES_DEAD_LETTER) &&
               may_give_up(entry) && is_connected(me) ->
        if
@@ -776,7 +776,7 @@ end:
        :: do_dead_letter(entry); in_hand(me, entry) = OWES_DEAD_LETTER
        :: may_be_late -> be_late(LATE_DEAD_LETTER, me, entry); in_hand(me, entry) = OWES_DEAD_LETTER
        fi }
-  /* 4.3 Answer. Refused at maxmemory, or nil: the answer is kept and tried again. */
+  /* 6.3 Answer. Refused at maxmemory, or nil: the answer is kept and tried again. */
   :: atomic { in_hand(me, entry) == OWES_ANSWER && is_connected(me) ->
        if
 #ifdef NO_SETTLE_AFTER_ANSWER
@@ -799,13 +799,13 @@ end:
        :: do_unreachable(owner_of(entry))
        :: may_be_late -> be_late(LATE_UNREACHABLE, me, entry)
        fi }
-  /* 3, 4.9 Cancelled or expired: dropped once the owner knows. */
+  /* 5, 6.9 Cancelled or expired: dropped once the owner knows. */
   :: atomic { in_hand(me, entry) != IDLE && in_hand(me, entry) != HANDING_BACK && !is_settling(in_hand(me, entry)) &&
 #ifndef DROP_BEFORE_OWNER_KNOWS
               has_ended(owner_of(entry)) &&
 #endif
               is_alive[me] -> in_hand(me, entry) = ANSWERED }
-  /* 4.3 Settle; the id stays in hand until the reply was read. */
+  /* 6.3 Settle; the id stays in hand until the reply was read. */
   :: atomic { is_settling(in_hand(me, entry)) && is_connected(me) ->
        if
        :: do_settle(entry); leave_hand(me, entry)
@@ -819,7 +819,7 @@ end:
   :: atomic { in_hand(me, entry) != IDLE && is_connected(me) && queue[entry].place == PENDING &&
               queue[entry].consumer != me -> queue[entry].consumer = me }
 #endif
-  /* 4.4 Renewal found another owner (or none): what is answered is forgotten, not settled. */
+  /* 6.4 Renewal found another owner (or none): what is answered is forgotten, not settled. */
   :: atomic { (in_hand(me, entry) == CLAIMED || is_settling(in_hand(me, entry))) && is_connected(me) &&
               !(queue[entry].place == PENDING && queue[entry].consumer == me) -> leave_hand(me, entry) }
   od
@@ -849,7 +849,7 @@ end:
        entry = 0 }
 #endif
 #ifdef ROLLBACK
-  /* 4.2 A new connection reads the incarnation first; 4.3 what was confirmed under the old one must be answered again. */
+  /* 6.2 A new connection reads the incarnation first; 6.3 what was confirmed under the old one must be answered again. */
   :: d_step { is_alive[me] && known_bus[me] != bus ->
        known_bus[me] = bus;
        entry = 0;
@@ -971,7 +971,7 @@ proctype Rollback() {
 }
 #endif
 
-/* 4.1 Nothing moves any more: then no caller still waits. */
+/* 6.1 Nothing moves any more: then no caller still waits. */
 proctype Stillness() {
 end:
   timeout -> invariant_c_every_call_ends = has_ended(0) && has_ended(1);
