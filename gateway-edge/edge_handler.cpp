@@ -32,10 +32,10 @@ std::string_view advice(ProblemCode code) {
   switch (code) {
     case ProblemCode::no_route: return "No service is mounted at this path.";
     case ProblemCode::method_not_allowed: return "The service does not list this method here.";
-    case ProblemCode::no_instance: return "No instance of the service is there; the request was not run.";
+    case ProblemCode::no_instance: return "No instance of the service is available; try again soon.";
     case ProblemCode::bus_unavailable: return "The message bus is not available; try again soon.";
     case ProblemCode::queue_full: return "Too many requests wait for the service; try again soon.";
-    case ProblemCode::service_unreachable: return "The service could not be reached; the request was not run.";
+    case ProblemCode::service_unreachable: return "No instance could reach its service.";
     case ProblemCode::bad_answer: return "The service broke off or did not answer in HTTP.";
     case ProblemCode::outcome_unknown: return "The request may have been run; its answer is lost.";
     case ProblemCode::timeout: return "No answer came in time.";

@@ -114,6 +114,11 @@ void finish_messaging(ConfigReading& reading, const std::string& section, Messag
   if (address) {
     config.valkey = std::move(*address);
     check_database(reading, section, config);
+    // Never in the clear what was asked to be encrypted.
+    if (config.valkey.tls) {
+      reading.fail(section + ":ConnectionString",
+                   "TLS to the server is not available in this version; use valkey:// or a unix socket");
+    }
   } else {
     reading.fail(section + ":ConnectionString", address.error().detail);
   }

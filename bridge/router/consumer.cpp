@@ -31,6 +31,7 @@ constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took i
 constexpr Duration kFirstRetry = 50ms;
 constexpr std::uint32_t kLookLimit = 128;      // own entries per question
 constexpr std::uint32_t kOverviewLimit = 1000; // pending entries per look: more than a fleet of slow services holds
+constexpr std::int64_t kLongestBudgetMs = 24 * 60 * 60 * 1000;
 constexpr std::size_t kNeverAgainLimit = 10000;
 constexpr std::size_t kRepeatableSeenLimit = 4096;
 
@@ -361,7 +362,8 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   slot.obtained_at = slot.lease_from = loop_.now();
   const std::int64_t now_ms = bus_.now_ms();
   slot.queue_wait = std::chrono::milliseconds(std::max<std::int64_t>(0, now_ms - static_cast<std::int64_t>(id.ms)));
-  const std::int64_t budget = slot.request.deadline_ms - now_ms - bus_.clock_error_ms();
+  // A frame may say anything: no budget is longer than a day.
+  const std::int64_t budget = std::min(slot.request.deadline_ms - now_ms - bus_.clock_error_ms(), kLongestBudgetMs);
   slot.deadline = loop_.now() + std::chrono::milliseconds(budget);
   slot.expires_at = slot.deadline + 2 * std::chrono::milliseconds(bus_.clock_error_ms());
   slot.answer.id = slot.request.id;
@@ -374,7 +376,8 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   const Verdict verdict = decide({.is_repeatable = slot.may_run_again(),
                                   .delivery_count = delivery_count,
                                   .obtained = obtained,
-                                  .is_same_bus = slot.request.bus == incarnation,
+                                  // The command connection may have learnt of another server since the read.
+                                  .is_same_bus = slot.request.bus == incarnation && incarnation == bus_.incarnation(),
                                   .now_ms = now_ms,
                                   .clock_error_ms = bus_.clock_error_ms(),
                                   .deadline_ms = slot.request.deadline_ms,
@@ -757,10 +760,15 @@ void Consumer::hand_back(Slot& slot) {
 }
 
 void Consumer::on_hand_back_failed(Slot& slot, const Error& why) {
+  const auto known = never_again_.find(slot.request.id);
+  // It may have been handed back, or may still be: a peer may run it whatever we hear later. From now on nothing can be
+  // promised about it (docs/model, UNREACHABLE_AFTER_HAND_BACK).
+  if (why.code == Code::outcome_unknown && known != never_again_.end()) known->second = Fault::outcome_unknown;
   // It stays in hand until a reply was read: on_bus_connected asks again.
   if (why.code == Code::outcome_unknown || why.code == Code::closed) return;
   if (why.code == Code::not_found) return let_go(slot);
-  answer_fault(slot, Fault::service_unreachable, "it cannot be handed back: " + why.detail);
+  answer_fault(slot, known == never_again_.end() ? Fault::service_unreachable : known->second,
+               "it cannot be handed back: " + why.detail);
 }
 
 // --- leases and orphans ---------------------------------------------------------------------------------------------

@@ -330,9 +330,9 @@ void Dispatcher::on_response_data(frames::StreamData data) {
     return;
   }
   if (data.abort) return fail(*call, ProblemCode::bad_answer, "the instance broke the answer off: " + data.detail);
-  // An answer whose publication failed in the middle is published again from its head: what is known is skipped.
-  if (data.seq < call->next_data) return;
-  if (data.seq > call->next_data) return fail(*call, ProblemCode::bad_answer, "a piece of the answer is missing");
+  // A gap is a piece whose publication failed (OOM, say): its sender knows, and publishes the whole answer again from its
+  // head. What is known is skipped then, and what is beyond the gap comes once more; else the deadline ends it.
+  if (data.seq != call->next_data) return;
   ++call->next_data;
   const std::string id = data.id;
   if (data.end) {

@@ -283,6 +283,7 @@ TEST(SidecarConfig, upstream_is_plain_http_to_a_host) {
 TEST(MessagingConfig, wrong_values_are_refused_with_a_reason) {
   EXPECT_THAT(messaging_error("Enabled: false"), HasSubstr("Enabled: false, but messaging is the only transport"));
   EXPECT_THAT(messaging_error("Transport: rabbit"), HasSubstr("'rabbit' is not allowed; allowed: valkey"));
+  EXPECT_THAT(messaging_error("ConnectionString: 'valkeys://h'"), HasSubstr("TLS to the server is not available"));
   EXPECT_THAT(messaging_error("WakeMode: notify"),
               HasSubstr("'notify' is not yet available in this version; use block"));
   EXPECT_THAT(messaging_error("WakeMode: poll"), HasSubstr("allowed: block, notify"));

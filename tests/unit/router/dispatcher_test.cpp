@@ -298,15 +298,24 @@ TEST_F(DispatcherTest, answer_published_again_from_its_head_is_used_once) {
   EXPECT_EQ(caller.body, "abc");
 }
 
-TEST_F(DispatcherTest, missing_piece_is_never_passed_off_as_whole) {
+TEST_F(DispatcherTest, missing_piece_is_waited_for_and_never_passed_off_as_whole) {
   Gateway& gateway = add();
-  Caller& caller = gateway.post();
+  Caller& healed = gateway.post(5s);
+  Caller& never = gateway.post(5s);
   settle();
-  frames::Response head = response(caller, "");
-  head.end = false;
-  reply(gateway, head);
-  reply(gateway, piece(caller, 2, "b", true));
-  EXPECT_EQ(caller.outcome, "bad-answer");
+  for (Caller* caller : {&healed, &never}) {
+    frames::Response head = response(*caller, "");
+    head.end = false;
+    reply(gateway, head);
+    reply(gateway, piece(*caller, 2, "b", true));
+    EXPECT_FALSE(caller->has_ended());
+  }
+  reply(gateway, piece(healed, 1, "a"));
+  reply(gateway, piece(healed, 2, "b", true));
+  EXPECT_EQ(healed.outcome, "200");
+  EXPECT_EQ(healed.body, "ab");
+  advance(5s);
+  EXPECT_EQ(never.outcome, "timeout");
 }
 
 TEST_F(DispatcherTest, answer_that_is_broken_off_or_never_ends_is_not_whole) {
