@@ -1,5 +1,6 @@
 #include "gateway-edge/control.h"
 
+#include <set>
 #include <utility>
 
 #include "bridge/base/log.h"
@@ -14,6 +15,7 @@ using messaging::EntryView;
 using namespace std::chrono_literals;
 
 constexpr base::Duration kTick = 1s;
+constexpr base::Duration kConnectTick = 20ms;  // until the bus is there
 // Routes of a service whose last instance left answer 503 for so long, then they are gone: a restart is no 404.
 constexpr std::int64_t kRouteGraceMs = 60'000;
 constexpr base::Duration kMetadataRetry = 1s;
@@ -32,7 +34,6 @@ Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueN
       registry_([&names](std::string_view service, std::string_view version,
                          std::string_view region) { return names.request_queue(service, version, region); },
                 *this),
-      reader_(bus.make_cursor_reader({{names.control(), {}}}, *this)),
       tick_timer_(loop, [this] { tick(); }) {
   tick_timer_.arm(0s);
   refresh_later();
@@ -86,8 +87,10 @@ void Control::report_lost(const std::vector<std::string>& instances) {
 }
 
 void Control::tick() {
-  tick_timer_.arm(kTick);
+  tick_timer_.arm(bus_.is_connected() ? kTick : kConnectTick);
   if (!bus_.is_connected()) return;
+  // Not before the server's clock is known: the ages of what is read are counted by it.
+  if (reader_ == nullptr) reader_ = bus_.make_cursor_reader({{names_.control(), {}}}, *this);
   // An empty or missing control stream sends nothing; a second of a working bus is a look, too.
   if (loop_.now() - bus_.connected_since() > kTick) has_looked_ = true;
   // Shortly after a reconnect the heartbeats of the meantime are still being read.
@@ -115,9 +118,23 @@ void Control::refresh() {
       grace_ended = grace_ended || (shown_.contains(name) && bus_.now_ms() - since->second > kRouteGraceMs);
     }
   }
+  forget_unused();
   if (published_revision_ == registry_.revision() && !std::exchange(has_new_metadata_, false) && !grace_ended) return;
   published_revision_ = registry_.revision();
   publish_view();
+}
+
+// Every deployment brings another hash: what no instance announces and no service routes by goes.
+void Control::forget_unused() {
+  std::set<std::string, std::less<>> used;
+  std::set<std::string, std::less<>> known;
+  for (const auto& use : registry_.metadata_in_use()) used.emplace(use.metadata_hash);
+  for (const auto& service : registry_.services()) {
+    used.emplace(service.metadata_hash);
+    known.emplace(service.service);
+  }
+  std::erase_if(metadata_, [&](const auto& item) { return !item.second.is_fetching && !used.contains(item.first); });
+  std::erase_if(without_instances_since_, [&](const auto& item) { return !known.contains(item.first); });
 }
 
 void Control::fetch_metadata() {

@@ -42,6 +42,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   void tick();
   void refresh_later();
   void refresh();
+  void forget_unused();
   void fetch_metadata();
   void ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox);
   void publish_view();
@@ -65,7 +66,6 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   bool has_new_metadata_ = false;
   bool refresh_is_due_ = false;
   bool has_looked_ = false;
-  base::TimePoint looked_from_;
   std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
   std::map<std::string, const openapi::ServiceMetadata*> routed_;  // what the present table was made from

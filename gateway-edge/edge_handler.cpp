@@ -85,8 +85,10 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     edge_.policy_.strip_reserved(request.headers);
 
     // 2 What is for this hop only.
-    if (const auto via = request.headers.find("Via"); via && via->find(edge_.options_.via) != std::string_view::npos) {
-      return answer_problem(ProblemCode::loop_detected);
+    for (const base::HeaderField field : request.headers) {
+      if (base::equals_ignoring_case(field.name, "Via") && field.value.find(edge_.options_.via) != std::string_view::npos) {
+        return answer_problem(ProblemCode::loop_detected);
+      }
     }
     authority_ = request.headers.find("Host").value_or("");
     http1::remove_hop_by_hop(request.headers);
@@ -176,7 +178,14 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     body_ = std::move(answer.body);
     if (answer.end) on_answer_end();
   }
-  void on_answer_body(std::string bytes) override { body_.append(bytes); }
+  void on_answer_body(std::string bytes) override {
+    // Sidecars keep to the limit; the bus is not trusted to hold sidecars only.
+    if (body_.size() + bytes.size() > base::limits::kBodyBytes) {
+      handle_.cancel();
+      return answer_problem(ProblemCode::bad_answer);
+    }
+    body_.append(bytes);
+  }
   void on_answer_end() override {
     // What comes over the bus is no more trusted than what comes from a client.
     http1::remove_hop_by_hop(head_.headers);

@@ -6,6 +6,7 @@
 #include "bridge/app/process.h"
 #include "bridge/base/ids.h"
 #include "bridge/base/log.h"
+#include "bridge/net/listener.h"
 #include "gateway-edge/edge_handler.h"
 
 namespace outrigger::gateway {
@@ -167,6 +168,11 @@ base::Result<void> Gateway::start() {
   for (std::size_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(*this, static_cast<unsigned>(i)));
   for (const app::ListenAddress& address : config_.listen) {
     net::Endpoint at = app::to_endpoint(address);
+    if (count > 1 && !at.is_unix() && at.port != 0) {
+      // The workers share the port by SO_REUSEPORT, and so could another gateway, unnoticed: is it free?
+      const auto alone = net::Listener::open(loop_, at, {}, [](net::Accepted) {});
+      if (!alone) return alone.error();
+    }
     for (std::size_t i = 0; i < count; ++i) {
       if (at.is_unix() && i > 0) break;  // a unix socket has one owner
       const auto opened = workers_[i]->listen(at, count > 1 && !at.is_unix());

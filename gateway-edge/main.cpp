@@ -1,4 +1,6 @@
 // outrigger-gateway: takes HTTP in and serves it over Valkey.
+#include <cstdlib>
+
 #include "bridge/app/process.h"
 #include "bridge/base/log.h"
 #include "gateway-edge/gateway.h"
@@ -19,9 +21,10 @@ int main(int argc, char** argv) {
   app::SignalWatcher signals(
       loop, [&] { gateway->drain([&] { loop.stop(); }); },
       [&] {
+        // At once, whatever the workers are at.
         base::log_warn("stopped by a second signal");
-        code = 1;
-        loop.stop();
+        base::stop_log();
+        std::_Exit(1);
       });
   base::start_log(config.process.log_level, config.process.log_format, "outrigger-gateway");
   gateway = std::make_unique<gateway::Gateway>(loop, std::move(config), std::move(*names));

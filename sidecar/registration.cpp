@@ -80,7 +80,12 @@ void Registration::store_metadata(bool announce_update) {
   const std::string key = names_.endpoints_key(identity_.service, identity_.metadata_hash);
   // The TTL is refreshed where the bytes are there: one copy, however many replicas.
   bus_.refresh_ttl(key, kMetadataTtl, [this, key, announce_update](Result<bool> is_there) {
-    if (!is_there) return;  // comes again with the bus
+    if (!is_there) {
+      const base::Code code = is_there.error().code;
+      const bool comes_again_with_the_bus = code == base::Code::closed || code == base::Code::outcome_unknown;
+      if (announce_update && !comes_again_with_the_bus) beat_timer_.arm(kRetry);
+      return;
+    }
     const auto go_on = [this, announce_update] {
       if (!announce_update) return;
       if (!has_said_hello_) say(FrameType::hello);
@@ -154,7 +159,8 @@ void Registration::on_resync_requested(const frames::ResyncRequest& request) {
 void Registration::say_goodbye() {
   if (std::exchange(is_over_, true)) return;
   beat_timer_.cancel();
-  if (has_said_hello_ && bus_.is_connected()) say(FrameType::goodbye);
+  // Also when the reply to HELLO is still out.
+  if (seq_ > 0 && bus_.is_connected()) say(FrameType::goodbye);
 }
 
 }  // namespace outrigger::sidecar

@@ -28,6 +28,10 @@ class Registration final : private messaging::BusObserver {
   void set_metadata(const openapi::ServiceMetadata& metadata);
   void set_state(frames::InstanceState state);
   frames::InstanceState state() const { return identity_.state; }
+  // A HEARTBEAT now.
+  void say_alive() {
+    if (has_said_hello_) beat();
+  }
   // What we keep on the bus may be gone.
   void on_bus_emptied();
   void on_resync_requested(const frames::ResyncRequest& request);

@@ -66,7 +66,9 @@ net::Pending ServiceHandler::call(frames::Request& request, base::TimePoint dead
   out.headers.reserve(request.headers.size() + 4, request.headers.text_bytes() + 256);
   // The service sees the Host the client asked for, and a span of ours above its own.
   out.headers.add("Host", request.authority);
-  for (const base::HeaderField field : request.headers) out.headers.add(field.name, field.value);
+  for (const base::HeaderField field : request.headers) {
+    if (!base::equals_ignoring_case(field.name, "Host")) out.headers.add(field.name, field.value);
+  }
   if (!request.traceparent.empty()) {
     telemetry::accept(request.traceparent, request.tracestate).write_to(out.headers);
   }

@@ -15,8 +15,6 @@ class ServiceHandler final : public router::Service {
 
   net::Pending call(frames::Request& request, base::TimePoint deadline, router::AnswerSink& sink) override;
 
-  void close() { pool_.close(); }
-
  private:
   class ServiceCall;
   http1::ClientPool pool_;

@@ -49,7 +49,8 @@ void ServiceProbe::stop() {
 }
 
 void ServiceProbe::report_refused() {
-  if (asking_ != Asking::nothing || connecting_) return;  // a verdict is on its way
+  if (!is_healthy()) return;
+  stop();  // a probe that began before the refusal says nothing about it
   verdict(false);
 }
 
@@ -117,6 +118,7 @@ void ServiceProbe::scrape(std::size_t candidate) {
 
 void ServiceProbe::verdict(bool is_up) {
   timer_.arm(is_up ? kIntervalUp : kIntervalDown);
+  if (!is_up) has_scraped_ = false;
   if (is_healthy_ == is_up) return;
   // On its way up the document is asked for first: it may be another version that came up.
   if (is_up && !std::exchange(has_scraped_, true)) {
@@ -124,7 +126,6 @@ void ServiceProbe::verdict(bool is_up) {
     return scrape(0);
   }
   candidate_ = 0;
-  has_scraped_ = false;
   is_healthy_ = is_up;
   on_health_(is_up);
 }

@@ -12,6 +12,8 @@ namespace {
 using frames::InstanceState;
 using namespace std::chrono_literals;
 
+constexpr base::Duration kLeaveTime = 1s;  // for goodbye and the removal of what is ours, after the drain
+
 net::Endpoint endpoint_of(const base::HostPort& upstream) { return net::Endpoint::tcp(upstream.host, upstream.port); }
 
 // Every address this instance answers to, narrow ones first.
@@ -83,6 +85,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
       consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_)),
       drain_timer_(loop, [this] {
+        if (is_leaving_) return finish();
         base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
         leave();
       }) {}
@@ -125,6 +128,8 @@ void Sidecar::on_reading_changed(bool is_reading) {
   // Without its service an instance is as good as not yet there: sent to, requests would wait for it until their deadline.
   // What is in flight goes on.
   if (is_reading) {
+    // Callers may have taken a silent alive channel for our end: a sign of life corrects that at once.
+    if (registration_.state() == InstanceState::healthy) registration_.say_alive();
     registration_.set_state(InstanceState::healthy);
   } else if (!probe_.is_healthy()) {
     registration_.set_state(InstanceState::starting);
@@ -142,21 +147,25 @@ void Sidecar::drain(base::UniqueFunction<void()> done) {
 }
 
 void Sidecar::leave() {
-  drain_timer_.cancel();
-  if (!on_drained_) return;
+  if (std::exchange(is_leaving_, true)) return;
+  // A bus that hangs is not waited for: what is left over dies by its TTL, or is swept by others.
+  drain_timer_.arm(kLeaveTime);
   registration_.say_goodbye();
-  service_.close();
-  auto done = std::make_shared<base::UniqueFunction<void()>>(std::move(on_drained_));
-  if (!bus_.is_connected()) return loop_.defer([done] { (*done)(); });
+  if (!bus_.is_connected()) return finish();
   bus_.remove_key(inbox_);
   auto left = std::make_shared<std::size_t>(queues_.size());
   for (const std::string& queue : queues_) {
     bus_.sweep(queue, instance_, 0, {});
     // The reply to the last of these says that everything before it was written.
-    bus_.remove_consumer(queue, instance_, [done, left](base::Result<void>) {
-      if (--*left == 0) (*done)();
+    bus_.remove_consumer(queue, instance_, [this, left](base::Result<void>) {
+      if (--*left == 0) finish();
     });
   }
+}
+
+void Sidecar::finish() {
+  drain_timer_.cancel();
+  if (on_drained_) loop_.defer(std::exchange(on_drained_, nullptr));
 }
 
 }  // namespace outrigger::sidecar

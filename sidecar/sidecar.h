@@ -34,6 +34,7 @@ class Sidecar final : private router::ConsumerHandler {
 
   void on_scraped(ServiceProbe::Scraped scraped);
   void leave();
+  void finish();
 
   net::EventLoop& loop_;
   SidecarConfig config_;
@@ -48,6 +49,7 @@ class Sidecar final : private router::ConsumerHandler {
   router::Consumer consumer_;
   app::Health health_;
   net::Timer drain_timer_;
+  bool is_leaving_ = false;
   base::UniqueFunction<void()> on_drained_;
 };
 

@@ -60,7 +60,8 @@ base::Result<std::unique_ptr<Child>> Child::start(net::EventLoop& loop, Options 
 
 Child::Child(net::EventLoop& loop, std::string name, pid_t pid, int out,
              base::UniqueFunction<void(std::string_view)> on_line, base::UniqueFunction<void(int)> on_exit)
-    : loop_(loop), name_(std::move(name)), pid_(pid), out_(out), on_line_(std::move(on_line)), on_exit_(std::move(on_exit)) {
+    : loop_(loop), name_(std::move(name)), pid_(pid), out_(out), on_line_(std::move(on_line)), on_exit_(std::move(on_exit)),
+      reap_timer_(loop, [this] { reap(); }) {
   event_.assign(
       loop_.base(), out_, EV_READ, [](int, short, void* self) { static_cast<Child*>(self)->on_readable(); }, this);
   event_.enable();
@@ -95,8 +96,14 @@ void Child::on_readable() {
   // Its output is closed: it is gone, or about to be.
   event_.disable();
   if (!partial_.empty()) on_line_(partial_);
+  reap();
+}
+
+// Not waited for in one go: a child may close its output and live on.
+void Child::reap() {
   int status = 0;
-  ::waitpid(std::exchange(pid_, -1), &status, 0);
+  if (::waitpid(pid_, &status, WNOHANG) == 0) return reap_timer_.arm(std::chrono::milliseconds(20));
+  pid_ = -1;
   on_exit_(status);
 }
 

@@ -13,6 +13,7 @@
 #include "bridge/base/unique_function.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/libevent_ptr.h"
+#include "bridge/net/timer.h"
 
 namespace outrigger::cli {
 
@@ -41,6 +42,7 @@ class Child {
   Child(net::EventLoop& loop, std::string name, pid_t pid, int out, base::UniqueFunction<void(std::string_view)> on_line,
         base::UniqueFunction<void(int)> on_exit);
   void on_readable();
+  void reap();
 
   net::EventLoop& loop_;
   std::string name_;
@@ -50,6 +52,7 @@ class Child {
   std::string partial_;
   base::UniqueFunction<void(std::string_view)> on_line_;
   base::UniqueFunction<void(int)> on_exit_;
+  net::Timer reap_timer_;
 };
 
 }  // namespace outrigger::cli

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 namespace outrigger::net {
 namespace {
@@ -28,17 +30,22 @@ void tune_tcp(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);
 }
 
-base::Result<SocketAddress> resolve_blocking(const Endpoint& to) {
+// Every address of the name, in the order of getaddrinfo(3).
+base::Result<std::vector<SocketAddress>> resolve_blocking(const Endpoint& to) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int problem = ::getaddrinfo(to.host.c_str(), std::to_string(to.port).c_str(), &hints, &found);
   if (problem != 0) return Error{Code::not_found, "cannot resolve " + to.host + ": " + gai_strerror(problem)};
-  SocketAddress address;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  address.size = found->ai_addrlen;
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    SocketAddress address;
+    std::memcpy(&address.storage, at->ai_addr, at->ai_addrlen);
+    address.size = at->ai_addrlen;
+    addresses.push_back(address);
+  }
   ::freeaddrinfo(found);
-  return address;
+  return addresses;
 }
 
 class Connect final : public PendingOperation {
@@ -50,7 +57,8 @@ class Connect final : public PendingOperation {
     deadline_timer_.arm_at(deadline);
     auto address = numeric_address(to_);
     if (address) {
-      start(*address);
+      addresses_.push_back(*address);
+      start_next({});
     } else if (address.error().code == Code::not_found) {
       resolve();
     } else {
@@ -66,17 +74,27 @@ class Connect final : public PendingOperation {
  private:
   void resolve() {
     // The thread knows nothing of this object: the answer comes home through the mailbox and finds it gone or not.
-    std::thread([to = to_, mailbox = loop_.mailbox(), alive = alive_, this] {
-      auto found = std::make_unique<base::Result<SocketAddress>>(resolve_blocking(to));
-      mailbox->post([alive, this, found = std::move(found)] {
-        if (!*alive) return;
-        if (*found) {
-          start(**found);
-        } else {
-          finish(found->error());
-        }
-      });
-    }).detach();
+    try {
+      std::thread([to = to_, mailbox = loop_.mailbox(), alive = alive_, this] {
+        auto found = std::make_unique<base::Result<std::vector<SocketAddress>>>(resolve_blocking(to));
+        mailbox->post([alive, this, found = std::move(found)] {
+          if (!*alive) return;
+          if (!*found) return finish(found->error());
+          addresses_ = std::move(**found);
+          start_next({Code::not_found, to_.host + " has no address"});
+        });
+      }).detach();
+    } catch (const std::system_error& error) {
+      finish_later({Code::overloaded, std::string("cannot start a resolver: ") + error.what()});
+    }
+  }
+
+  // The next address of the name; without one it ended with what was wrong with the last.
+  void start_next(Error last) {
+    write_event_.disable();
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    if (next_ == addresses_.size()) return finish_later(std::move(last));
+    start(addresses_[next_++]);
   }
 
   void start(const SocketAddress& address) {
@@ -89,7 +107,7 @@ class Connect final : public PendingOperation {
       });
     }
     // EAGAIN: a unix socket whose backlog is full; to the caller that is a refusal.
-    if (errno != EINPROGRESS) return finish_later(failure(errno));
+    if (errno != EINPROGRESS) return start_next(failure(errno));
     write_event_.assign(
         loop_.base(), fd_, EV_WRITE, [](int, short, void* self) { static_cast<Connect*>(self)->on_writable(); }, this);
     write_event_.enable();
@@ -99,7 +117,7 @@ class Connect final : public PendingOperation {
     int problem = 0;
     socklen_t size = sizeof problem;
     ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &problem, &size);
-    if (problem != 0) return finish(failure(problem));
+    if (problem != 0) return start_next(failure(problem));
     on_connected();
   }
 
@@ -132,6 +150,8 @@ class Connect final : public PendingOperation {
   Timer deadline_timer_;
   FdEvent write_event_;
   int fd_ = -1;
+  std::vector<SocketAddress> addresses_;
+  std::size_t next_ = 0;
   // Only this loop's thread reads or writes the flag; the resolver's thread merely carries it.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

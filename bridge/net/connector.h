@@ -15,7 +15,8 @@ namespace outrigger::net {
 
 using ConnectDone = base::UniqueFunction<void(base::Result<std::unique_ptr<Transport>>)>;
 
-// Exactly one outcome, in a later turn, unless the handle is destroyed first. TCP sockets get TCP_NODELAY, keepalive
+// Exactly one outcome, in a later turn, unless the handle is destroyed first. A name with several addresses is tried in
+// their order. TCP sockets get TCP_NODELAY, keepalive
 // (30 s idle, 10 s interval, 6 probes) and TCP_USER_TIMEOUT 30 s, so that a half-open peer is noticed.
 // Errors: refused (nobody listens, no route), deadline, not_found (name does not resolve), invalid (path too long).
 Pending connect(EventLoop& loop, const Endpoint& to, base::TimePoint deadline, ConnectDone done);

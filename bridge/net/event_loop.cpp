@@ -73,7 +73,8 @@ void EventLoop::run_turn(Wait wait) {
   is_now_stale_ = true;
   // EVLOOP_NONBLOCK alone goes on for as long as anything is ready, and the mailbox is ready until it is emptied below.
   event_base_loop(base_.get(), may_block ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
-  if (may_block && !event_pending(&wait_event_, EV_TIMEOUT, nullptr)) wait_armed_for_ = base::TimePoint::max();
+  // It may have run out in any turn, and a little early by the kernel's coarse clock.
+  if (!event_pending(&wait_event_, EV_TIMEOUT, nullptr)) wait_armed_for_ = base::TimePoint::max();
   if (std::exchange(mailbox_is_due_, false)) run_mailbox();
 
   std::swap(deferred_, deferred_spare_);

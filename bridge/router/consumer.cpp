@@ -29,7 +29,8 @@ constexpr Duration kSilenceMemory = 1s;        // an older zero reading does not
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
 constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took it for so long
 constexpr Duration kFirstRetry = 50ms;
-constexpr std::uint32_t kLookLimit = 128;      // own entries per question
+// Entries whose bodies come back in one reply: at their largest they still fit the limit of a reply.
+constexpr std::uint32_t kLookLimit = limits::kReadBatchBytes / limits::kFrameEntryBytes;
 constexpr std::uint32_t kOverviewLimit = 1000; // pending entries per look: more than a fleet of slow services holds
 constexpr std::int64_t kLongestBudgetMs = 24 * 60 * 60 * 1000;
 constexpr std::size_t kNeverAgainLimit = 10000;
@@ -169,6 +170,7 @@ void Consumer::on_bus_lost(const Error&) {
   preparations_ = 0;
   prepare_timer_.cancel();
   announce_reading();
+  check_drained();
 }
 
 void Consumer::prepare_queues() {
@@ -920,6 +922,7 @@ void Consumer::take_over_from(std::size_t queue, const std::string& consumer, st
   }
   claim_from(queue, consumer, std::move(wanted), Obtained::taken_over);
   if (unknown.empty()) return;
+  if (unknown.size() > kLookLimit) unknown.resize(kLookLimit);  // the next look sees the rest
   bus_.read_entries(options_.queues[queue], std::move(unknown),
                     [this, queue, consumer, entries](Result<std::vector<messaging::OwnedEntry>> read) {
                       if (!read || is_draining_ || !is_service_ready_) return;
@@ -942,15 +945,19 @@ void Consumer::take_over_from(std::size_t queue, const std::string& consumer, st
 void Consumer::claim_from(std::size_t queue, const std::string& consumer, std::vector<PendingEntry> entries,
                           Obtained obtained) {
   // More than the service may have at once would only wait here instead of at a peer.
-  const std::size_t held = waiting_.size();
-  const std::size_t most = held >= options_.max_in_flight ? 0 : options_.max_in_flight - held;
+  const std::size_t held = waiting_.size() + claims_under_way_;
+  const std::size_t most =
+      held >= options_.max_in_flight ? 0 : std::min<std::size_t>(options_.max_in_flight - held, kLookLimit);
   if (entries.size() > most) entries.resize(most);
   // No claim while we ask what is ours: its answer would be a moment old.
   if (entries.empty() || own_lookups_ > 0) return;
   ++claims_;
+  const std::size_t asked = entries.size();
+  claims_under_way_ += asked;
   bus_.claim(options_.queues[queue], options_.instance, consumer, std::move(entries),
-             [this, queue, obtained](Result<std::vector<ClaimedEntry>> claimed) {
+             [this, queue, obtained, asked](Result<std::vector<ClaimedEntry>> claimed) {
                --claims_;
+               claims_under_way_ -= asked;
                if (claimed) {
                  if (obtained == Obtained::taken_over) counters_.taken_over += claimed->size();
                  obtain_claimed(queue, std::move(*claimed), obtained);

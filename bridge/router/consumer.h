@@ -172,6 +172,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   bool must_look_for_own_ = false;    // the reader's connection was lost: something may be ours without our knowledge
   std::uint32_t own_lookups_ = 0;     // unanswered own_pending questions
   std::uint32_t claims_ = 0;          // unanswered claims
+  std::size_t claims_under_way_ = 0;  // entries they ask for
   std::uint32_t preparations_ = 0;    // unanswered ensure_group / ensure_stream
   bool read_is_due_ = false;
   base::Duration prepare_backoff_{};

@@ -204,6 +204,7 @@ Dispatcher::Handle Dispatcher::call(Call call, CallHandler& handler) {
   } else if (Depth& depth = depths_[address->queue];
              std::max<std::uint64_t>(depth.in_flight, depth.sampled) >= options_.max_queue_depth) {
     fail_later(id, ProblemCode::queue_full, "the service's queue is full");
+    arm_tick();  // the sample is looked at again, or forgotten
   } else {
     pending.queue = address->queue;
     ++depth.in_flight;
@@ -420,7 +421,10 @@ void Dispatcher::arm_tick() {
 }
 
 void Dispatcher::tick() {
-  if (calls_.empty()) return;
+  if (calls_.empty()) {
+    depths_.clear();  // nothing is in flight anywhere; what was sampled is old
+    return;
+  }
   arm_tick();
   if (!bus_.is_connected()) return;
   // Requests are out and nothing comes: the stream they are answered to may have been deleted.
@@ -447,7 +451,9 @@ void Dispatcher::tick() {
   }
   for (auto& [queue, waiting] : by_queue) {
     bus_.queue_length(queue, [this, queue = queue](Result<std::uint64_t> length) {
-      if (length) depths_[queue].sampled = *length;
+      // Calls may all have ended meanwhile: a late length is no news.
+      const auto depth = depths_.find(queue);
+      if (length && depth != depths_.end()) depth->second.sampled = *length;
     });
     if (!waiting.ids.empty() && loop_.now() - bus_.connected_since() > kReconnectGrace) {
       look_for_nobody(waiting.service, queue, std::move(waiting.ids));

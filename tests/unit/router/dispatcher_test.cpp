@@ -237,6 +237,25 @@ TEST_F(DispatcherTest, queue_filled_by_others_is_full_too) {
   EXPECT_EQ(next.outcome, "queue-full");
 }
 
+TEST_F(DispatcherTest, full_queue_is_used_again_once_it_is_empty) {
+  Gateway& gateway = add({.gateway = {}, .max_queue_depth = 5});
+  for (int i = 0; i < 6; ++i) server_.add(kQueue, {{"v", "1"}});
+  Caller& only = gateway.post(3s);
+  advance(2s);
+  Caller& refused = gateway.post();
+  advance(1s);
+  EXPECT_EQ(only.outcome, "timeout");
+  EXPECT_EQ(refused.outcome, "queue-full");
+  only.handle.cancel();
+  refused.handle.cancel();
+  server_.remove(kQueue);
+  make_queue();
+  advance(1s);
+  Caller& later = gateway.post();
+  settle();
+  EXPECT_FALSE(later.has_ended());
+}
+
 TEST_F(DispatcherTest, too_many_pending_in_one_worker_are_refused) {
   Gateway& gateway = add({.gateway = {}, .max_pending = 1});
   gateway.post();
