@@ -2,7 +2,34 @@
 // the group; what else they take stands above each. None touches two keys (cluster slots).
 #pragma once
 
+#include <string>
+
 namespace outrigger::valkey::scripts {
+
+// Entry ids in their order: later(a, b).
+inline const std::string kIdOrder = R"lua(
+local function parts(id)
+  local ms, seq = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(seq)
+end
+local function later(a, b)
+  local am, as = parts(a)
+  local bm, bs = parts(b)
+  return am > bm or (am == bm and as > bs)
+end
+)lua";
+
+// `last`: the last id the group was given; nil without that group. The stream must exist.
+inline const std::string kLastDelivered = R"lua(
+local last
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local named, id
+  for i = 1, #g, 2 do
+    if g[i] == 'name' then named = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
+  end
+  if named == ARGV[1] then last = id end
+end
+)lua";
 
 // ARGV[2] consumer, then ids. Owner-checked: XCLAIM itself ignores who owns an entry.
 inline constexpr char kRenew[] = R"lua(
@@ -60,24 +87,7 @@ return claimed)lua";
 // ARGV[2..] ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
 // read: others' stay parked, untouched and free for any consumer. The highest delivered entry is not deleted while an
 // older one is there (the group's lag would be unknown), but left to sweep().
-inline constexpr char kTake[] = R"lua(
-local function parts(id)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  return tonumber(ms), tonumber(seq)
-end
-local function later(a, b)
-  local am, as = parts(a)
-  local bm, bs = parts(b)
-  return am > bm or (am == bm and as > bs)
-end
-local last
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local named, id
-  for i = 1, #g, 2 do
-    if g[i] == 'name' then named = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
-  end
-  if named == ARGV[1] then last = id end
-end
+inline const std::string kTake = kIdOrder + kLastDelivered + R"lua(
 local taken = {}
 if not last then return taken end
 for i = 2, #ARGV do
@@ -103,26 +113,10 @@ return taken)lua";
 
 // ARGV[2] this consumer, ARGV[3] idle time after which a consumer that owns nothing is removed, then ids that are
 // acknowledged and held back. Returns those of them that must be held on.
-inline constexpr char kSweep[] = R"lua(
-local function parts(id)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  return tonumber(ms), tonumber(seq)
-end
-local function later(a, b)
-  local am, as = parts(a)
-  local bm, bs = parts(b)
-  return am > bm or (am == bm and as > bs)
-end
+inline const std::string kSweep = kIdOrder + R"lua(
 local held = {}
 if redis.call('EXISTS', KEYS[1]) == 0 then return held end
-local last
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local named, id
-  for i = 1, #g, 2 do
-    if g[i] == 'name' then named = g[i + 1] elseif g[i] == 'last-delivered-id' then id = g[i + 1] end
-  end
-  if named == ARGV[1] then last = id end
-end
+)lua" + kLastDelivered + R"lua(
 if not last then return held end
 for i = 4, #ARGV do
   if later(last, ARGV[i]) then redis.call('XDEL', KEYS[1], ARGV[i]) end
@@ -160,11 +154,7 @@ return 1)lua";
 
 // KEYS[1] stream; ARGV[1] TTL in ms, ARGV[2] cursor. A group made and destroyed leaves an empty stream that NOMKSTREAM
 // accepts. XSETID keeps new ids above the cursor of a reader that is already there.
-inline constexpr char kEnsureStream[] = R"lua(
-local function parts(id)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  return tonumber(ms), tonumber(seq)
-end
+inline const std::string kEnsureStream = kIdOrder + R"lua(
 local made = 0
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -177,9 +167,7 @@ else
     if info[i] == 'last-generated-id' then last = info[i + 1] end
   end
 end
-local cm, cs = parts(ARGV[2])
-local lm, ls = parts(last)
-if cm > lm or (cm == lm and cs > ls) then redis.call('XSETID', KEYS[1], ARGV[2]) end
+if later(ARGV[2], last) then redis.call('XSETID', KEYS[1], ARGV[2]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return made)lua";
 

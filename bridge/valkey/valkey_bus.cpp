@@ -78,7 +78,7 @@ base::Result<std::vector<ClaimedEntry>> read_claimed(const Reply& reply) {
   return claimed;
 }
 
-std::vector<std::string> script(const char* text, const std::string& key, std::initializer_list<std::string> rest) {
+std::vector<std::string> script(const std::string& text, const std::string& key, std::initializer_list<std::string> rest) {
   std::vector<std::string> arguments{"EVAL", text, "1", key};
   arguments.insert(arguments.end(), rest);
   return arguments;
