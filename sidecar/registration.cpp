@@ -87,7 +87,7 @@ void Registration::store_metadata(bool announce_update) {
       return;
     }
     const auto go_on = [this, announce_update] {
-      if (!announce_update) return;
+      if (!announce_update || is_over_) return;
       if (!has_said_hello_) say(FrameType::hello);
       say_endpoints();
     };
