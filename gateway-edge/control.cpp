@@ -181,20 +181,25 @@ void Control::ask_for_replay(const std::string& service, const std::string& hash
 void Control::publish_view() {
   auto addresses = std::make_shared<router::AddressBook>();
   std::vector<router::RouteSource> sources;
-  std::map<std::string, const openapi::ServiceMetadata*> routed;
+  std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>> routed;
   std::map<std::string, std::string> shown;
   for (const auto& service : registry_.services()) {
     const std::string name(service.service);
     if (const auto* address = registry_.choose_address(name, {}, options_.region)) {
       addresses->add(name, {address->queue, address->instances});
     }
-    const auto metadata = metadata_.find(std::string(service.metadata_hash));
-    if (metadata == metadata_.end() || metadata->second.value == nullptr) continue;
     const auto empty_since = without_instances_since_.find(name);
     if (empty_since != without_instances_since_.end() && bus_.now_ms() - empty_since->second > kRouteGraceMs) continue;
-    const auto& value = metadata->second.value;
+    const auto metadata = metadata_.find(std::string(service.metadata_hash));
+    auto value = metadata == metadata_.end() ? nullptr : metadata->second.value;
+    if (value == nullptr) {
+      // Of another version, and not here yet: until then it is routed as before.
+      const auto before = routed_.find(name);
+      if (before == routed_.end()) continue;
+      value = before->second;
+    }
     sources.push_back({value, service.registered_ms});
-    routed.emplace(name, value.get());
+    routed.emplace(name, value);
     const std::string mount = value->mount.empty() ? "/" + name : value->mount;
     const std::string endpoints = value->catch_all ? "every path" : std::to_string(value->endpoints.size()) + " endpoints";
     shown.emplace(name, mount + "  (" + endpoints + ", " + std::to_string(service.live_instances) +
@@ -202,7 +207,7 @@ void Control::publish_view() {
   }
   if (routed != routed_ || routes_ == nullptr) {
     std::vector<const openapi::ServiceMetadata*> documents;
-    for (const auto& [name, value] : routed) documents.push_back(value);
+    for (const auto& [name, value] : routed) documents.push_back(value.get());
     auto table = std::make_shared<const router::RouteTable>(std::move(sources));
     for (const auto& conflict : table->conflicts()) {
       base::log_warn("not routed", {{"service", conflict.service}, {"mount", conflict.mount}, {"why", conflict.reason}});

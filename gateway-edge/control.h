@@ -68,7 +68,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   bool has_looked_ = false;
   std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
-  std::map<std::string, const openapi::ServiceMetadata*> routed_;  // what the present table was made from
+  // service -> what the present table was made from
+  std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>> routed_;
   std::shared_ptr<const router::RouteTable> routes_;
   std::shared_ptr<const std::string> openapi_json_;
   std::string openapi_etag_;
