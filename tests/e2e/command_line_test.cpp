@@ -72,6 +72,19 @@ TEST(CommandLine, address_in_use_ends_a_gateway_with_1) {
   EXPECT_NE(ended.err.find("cannot start"), std::string::npos) << ended.err;
 }
 
+TEST(CommandLine, port_of_another_gateway_with_workers_is_in_use) {
+  OUTRIGGER_NEEDS_VALKEY();
+  const ValkeyServer valkey;
+  Gateway first(valkey);  // its workers share the port by SO_REUSEPORT
+  const std::string address = "127.0.0.1:" + std::to_string(first.port());
+  const Ended second = run({OUTRIGGER_GATEWAY, "--listen", address, "--health", "off", "--admin", "off", "--valkey",
+                            valkey.url(), "--workers", "2"});
+  EXPECT_EQ(second.status, 1);
+  EXPECT_NE(second.err.find("cannot start"), std::string::npos) << second.err;
+  EXPECT_NE(second.err.find(address), std::string::npos) << second.err;
+  EXPECT_TRUE(first.process().terminate());
+}
+
 TEST(CommandLine, programs_without_a_bus_wait_for_it_and_leave_on_request) {
   ScriptedService service;
   ChildProcess::Options gateway;

@@ -88,6 +88,10 @@ TEST_F(Headers, request_that_comes_back_is_refused) {
   const RawResponse response = ask(gateway(), make_request("GET", "/", {{"Via", via}}));
   EXPECT_EQ(response.status, 508);
   EXPECT_EQ(code_of(response), "loop-detected");
+
+  const RawResponse second_field = ask(gateway(), make_request("GET", "/", {{"Via", "1.1 other"}, {"via", via}}));
+  EXPECT_EQ(second_field.status, 508);
+  EXPECT_EQ(code_of(second_field), "loop-detected");
 }
 
 TEST_F(Headers, forwarded_ones_tell_of_the_client_and_nothing_the_client_said) {

@@ -16,7 +16,7 @@
 
 namespace outrigger::tests {
 
-// On a free loopback port. Collects each request with its body, then asks `answer`, which may answer at once or keep
+// On a free loopback port, or at `at`. Collects each request with its body, then asks `answer`, which may answer at once or keep
 // the exchange's address and answer later (until `aborted` says otherwise).
 class FakeService final : public http1::RequestHandler {
  public:
@@ -28,9 +28,10 @@ class FakeService final : public http1::RequestHandler {
   };
   using Answer = std::function<void(FakeService&, Seen&)>;
 
-  explicit FakeService(net::EventLoop& loop, Answer answer = {}, http1::HttpServerOptions options = {})
+  explicit FakeService(net::EventLoop& loop, Answer answer = {}, http1::HttpServerOptions options = {},
+                       const net::Endpoint& at = net::Endpoint::tcp("127.0.0.1", 0))
       : answer_(std::move(answer)) {
-    auto opened = http1::HttpServer::open(loop, net::Endpoint::tcp("127.0.0.1", 0), std::move(options), *this);
+    auto opened = http1::HttpServer::open(loop, at, std::move(options), *this);
     EXPECT_TRUE(opened.has_value());
     if (opened) server_ = std::move(opened).value();
   }

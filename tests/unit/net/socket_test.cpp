@@ -1,4 +1,5 @@
 // Listener and connector over real sockets on free ports.
+#include <netdb.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -83,6 +84,30 @@ TEST_F(SocketTest, names_resolve_and_unknown_ones_are_not_found) {
                               [&](auto result) { error = result.error(); });
   ASSERT_TRUE(real.run_until("resolution failure", [&] { return error.has_value(); }));
   EXPECT_EQ(error->code, base::Code::not_found);
+}
+
+TEST_F(SocketTest, addresses_of_a_name_are_tried_in_their_order) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  ASSERT_EQ(::getaddrinfo("localhost", nullptr, &hints, &found), 0);
+  std::vector<std::string> hosts;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    char text[NI_MAXHOST];
+    ASSERT_EQ(::getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST), 0);
+    hosts.emplace_back(text);
+  }
+  ::freeaddrinfo(found);
+  if (hosts.size() < 2) GTEST_SKIP() << "localhost has the one address " << hosts.front();
+
+  // Nobody listens at the ones before it.
+  auto listener = Listener::open(real.loop, Endpoint::tcp(hosts.back(), 0), {}, [](Accepted) {});
+  if (!listener) GTEST_SKIP() << "cannot listen at " << hosts.back() << ": " << listener.error().detail;
+  std::optional<bool> is_connected;
+  const Pending pending = connect(real.loop, Endpoint::tcp("localhost", (*listener)->endpoint().port), soon(),
+                                  [&](auto result) { is_connected = result.has_value(); });
+  ASSERT_TRUE(real.run_until("the outcome", [&] { return is_connected.has_value(); }));
+  EXPECT_TRUE(*is_connected);
 }
 
 TEST_F(SocketTest, a_cancelled_connect_stays_silent) {

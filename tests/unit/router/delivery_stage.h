@@ -18,6 +18,7 @@
 #include "bridge/router/consumer.h"
 #include "bridge/router/dispatcher.h"
 #include "tests/support/memory_bus.h"
+#include "tests/support/stream_frames.h"
 
 namespace outrigger::tests {
 
@@ -303,28 +304,5 @@ class Stage {
 };
 
 class DeliveryTest : public ::testing::Test, protected Stage {};
-
-// Bytes of frames, for tests that play one side by hand.
-template <class F>
-MemoryServer::Fields fields_of(const F& frame) {
-  const auto encoded = frames::encode(frame);
-  EXPECT_TRUE(encoded.has_value());
-  MemoryServer::Fields fields;
-  for (const frames::EntryField& field : encoded->fields()) fields.emplace_back(field.name, field.value);
-  return fields;
-}
-
-template <class F>
-std::vector<F> frames_in(MemoryServer& server, const frames::QueueNames& names, const std::string& stream) {
-  frames::FrameDecoder decoder(names);
-  std::vector<F> found;
-  for (const auto& entry : server.entries(stream)) {
-    std::vector<frames::EntryField> fields;
-    for (const auto& [name, value] : entry.fields) fields.push_back({name, value});
-    auto frame = decoder.decode(fields);
-    if (frame && std::holds_alternative<F>(*frame)) found.push_back(std::get<F>(*std::move(frame)));
-  }
-  return found;
-}
 
 }  // namespace outrigger::tests

@@ -1,0 +1,186 @@
+// The gateway's view of a fleet that the test plays by hand, on the bus in memory.
+#include "gateway-edge/control.h"
+
+#include "bridge/openapi/metadata_codec.h"
+#include "tests/support/memory_bus.h"
+#include "tests/support/stream_frames.h"
+
+namespace outrigger::gateway {
+namespace {
+
+using frames::FrameType;
+using frames::InstanceFrame;
+using frames::ResyncRequest;
+using tests::MemoryBus;
+using tests::Op;
+using namespace std::chrono_literals;
+
+const std::string kService = "billing";
+
+// One gateway process.
+struct Process {
+  Process(tests::FakeLoop& fake, tests::MemoryServer& server, const frames::QueueNames& names, std::string id)
+      : bus(server), control(fake.loop, bus, names, {std::move(id), {}}, [this](auto made) { view = std::move(made); }) {}
+  bool has_route() const { return view != nullptr && view->routes->mounted().size() == 1; }
+  // Of the metadata it routes by.
+  std::string version() const { return view->routes->match("GET", "", "/billing").metadata->service_version; }
+  bool has_address() const { return view != nullptr && view->addresses->find(kService) != nullptr; }
+
+  MemoryBus bus;
+  std::shared_ptr<const RoutingView> view;
+  Control control;
+};
+
+class ControlTest : public ::testing::Test {
+ protected:
+  ControlTest() { fake_.advance(1s); }
+  static openapi::EncodedMetadata metadata(std::string version) {
+    openapi::ServiceMetadata metadata;
+    metadata.service = kService;
+    metadata.service_version = std::move(version);
+    metadata.catch_all = true;
+    return *openapi::encode_metadata(metadata);
+  }
+  void store(const openapi::EncodedMetadata& metadata) {
+    fleet_.set(names_.endpoints_key(kService, metadata.hash), metadata.bytes, 1h, false, {});
+    fake_.settle();
+  }
+  void say(FrameType type, const std::string& hash, char digit = '1') {
+    InstanceFrame frame;
+    frame.type = type;
+    frame.instance = std::string(19, '0') + digit;
+    frame.seq = ++seq_;
+    frame.service = kService;
+    frame.queues = {names_.request_queue(kService)};
+    frame.group = names_.consumer_group();
+    frame.inbox = inbox_;
+    frame.state = frames::InstanceState::healthy;
+    frame.interval_ms = 60'000;
+    frame.metadata_hash = hash;
+    server_.add(names_.control(), tests::fields_of(frame));
+    fake_.advance(2s);
+  }
+  std::unique_ptr<Process> start(std::string id = "000000000000000000aa") {
+    auto process = std::make_unique<Process>(fake_, server_, names_, std::move(id));
+    fake_.advance(1s);
+    return process;
+  }
+
+  tests::FakeLoop fake_;
+  const frames::QueueNames names_ = *frames::QueueNames::make({});
+  tests::MemoryServer server_{fake_};
+  MemoryBus fleet_{server_};  // of the sidecars
+  const std::string inbox_ = names_.inbox(kService, "00000000000000000001");
+  std::uint64_t seq_ = 0;
+};
+
+TEST_F(ControlTest, announced_service_gets_a_route_and_an_address) {
+  const auto gateway = start();
+  ASSERT_NE(gateway->view, nullptr);
+  EXPECT_FALSE(gateway->has_route());
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash);
+  EXPECT_TRUE(gateway->has_route());
+  EXPECT_TRUE(gateway->has_address());
+}
+
+TEST_F(ControlTest, routes_stay_while_newer_metadata_are_fetched) {
+  const auto gateway = start();
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash, '1');
+  ASSERT_TRUE(gateway->has_route());
+  say(FrameType::hello, metadata("2").hash, '2');  // which are not there yet
+  say(FrameType::goodbye, metadata("1").hash, '1');
+  ASSERT_TRUE(gateway->has_route());
+  EXPECT_EQ(gateway->version(), "1");
+  store(metadata("2"));
+  fake_.advance(2s);
+  ASSERT_TRUE(gateway->has_route());
+  EXPECT_EQ(gateway->version(), "2");
+}
+
+TEST_F(ControlTest, metadata_that_nobody_announces_are_forgotten) {
+  const auto gateway = start();
+  store(metadata("1"));
+  store(metadata("2"));
+  say(FrameType::hello, metadata("1").hash);
+  EXPECT_EQ(gateway->bus.calls(Op::get), 1U);
+  say(FrameType::heartbeat, metadata("2").hash);
+  EXPECT_EQ(gateway->bus.calls(Op::get), 2U);
+  say(FrameType::heartbeat, metadata("2").hash);
+  EXPECT_EQ(gateway->bus.calls(Op::get), 2U);
+  say(FrameType::heartbeat, metadata("1").hash);
+  EXPECT_EQ(gateway->bus.calls(Op::get), 3U);
+  EXPECT_TRUE(gateway->has_route());
+}
+
+TEST_F(ControlTest, metadata_of_a_service_without_instances_are_kept_for_their_return) {
+  const auto gateway = start();
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash, '1');
+  say(FrameType::goodbye, metadata("1").hash, '1');
+  fake_.advance(30s);
+  say(FrameType::hello, metadata("1").hash, '2');
+  EXPECT_TRUE(gateway->has_route());
+  EXPECT_EQ(gateway->bus.calls(Op::get), 1U);
+}
+
+TEST_F(ControlTest, control_frames_are_read_once_the_clock_is_known) {
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash);
+  Process gateway(fake_, server_, names_, "000000000000000000aa");
+  gateway.bus.cut({.readers = false, .subscriptions = false});
+  gateway.bus.set_clock_estimate(1'000'000'000, 0);  // by which every frame is of long ago
+  fake_.advance(3s);
+  EXPECT_EQ(gateway.bus.calls(Op::read_cursor), 0U);
+  EXPECT_FALSE(gateway.control.has_looked());
+
+  gateway.bus.set_clock_estimate(0, 0);
+  gateway.bus.restore();
+  fake_.advance(1s);
+  EXPECT_TRUE(gateway.control.has_looked());
+  EXPECT_TRUE(gateway.has_route());
+  EXPECT_TRUE(gateway.has_address());
+}
+
+TEST_F(ControlTest, one_gateway_of_many_asks_for_missing_metadata) {
+  const auto first = start("000000000000000000aa");
+  const auto second = start("000000000000000000bb");
+  fleet_.ensure_stream(inbox_, 1h, {}, {});
+  const auto asked = [&] { return tests::frames_in<ResyncRequest>(server_, names_, inbox_); };
+  say(FrameType::hello, metadata("1").hash);
+  ASSERT_EQ(asked().size(), 1U);
+  EXPECT_EQ(asked()[0].metadata_hash, metadata("1").hash);
+  EXPECT_TRUE(server_.exists(names_.endpoints_key(kService, metadata("1").hash) + ":asked"));
+  fake_.advance(2s);
+  EXPECT_EQ(asked().size(), 1U);
+  fake_.advance(4s);
+  EXPECT_EQ(asked().size(), 2U);  // it may have been lost
+  EXPECT_FALSE(first->has_route());
+
+  store(metadata("1"));
+  server_.add(names_.control(),
+              tests::fields_of(frames::EndpointsUpdate{"00000000000000000001", ++seq_, kService, {}, metadata("1").hash,
+                                                       names_.endpoints_key(kService, metadata("1").hash)}));
+  fake_.settle();
+  EXPECT_TRUE(first->has_route());
+  EXPECT_TRUE(second->has_route());
+}
+
+TEST_F(ControlTest, routes_stay_for_a_minute_after_the_last_goodbye) {
+  const auto gateway = start();
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash, '1');
+  say(FrameType::goodbye, metadata("1").hash, '1');
+  EXPECT_FALSE(gateway->has_address());
+  fake_.advance(55s);
+  EXPECT_TRUE(gateway->has_route());  // 503, not 404
+  fake_.advance(6s);
+  EXPECT_FALSE(gateway->has_route());
+  say(FrameType::hello, metadata("1").hash, '2');
+  EXPECT_TRUE(gateway->has_route());
+  EXPECT_TRUE(gateway->has_address());
+}
+
+}  // namespace
+}  // namespace outrigger::gateway
