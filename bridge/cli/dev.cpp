@@ -15,6 +15,7 @@
 #include "bridge/cli/sample_service.h"
 #include "bridge/net/connector.h"
 #include "bridge/net/event_loop.h"
+#include "bridge/net/listener.h"
 #include "bridge/net/timer.h"
 
 namespace outrigger::cli {
@@ -53,6 +54,11 @@ class Dev {
 
   int run() {
     folder_ = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
+    // Said before anything starts: the gateway's own message would come among the others'.
+    if (const auto free = net::Listener::open(loop_, net::Endpoint::tcp("127.0.0.1", options_.port), {}, [](net::Accepted) {});
+        !free) {
+      return fail(free.error().detail + "; choose another port with --port N");
+    }
     if (options_.services.empty()) {
       auto sample = SampleService::open(loop_);
       if (!sample) return fail(sample.error().detail);
@@ -91,7 +97,10 @@ class Dev {
            {program, "--port", "0", "--unixsocket", socket_, "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
             "--maxmemory-policy", "noeviction", "--dir", workspace_, "--loglevel", "warning"},
            {}},
-          [](std::string_view line) { say("valkey    | " + std::string(line)); },
+          [](std::string_view line) {
+            // True of production, noise on a developer's machine: nothing is saved here.
+            if (line.find("Memory overcommit") == std::string_view::npos) say("valkey    | " + std::string(line));
+          },
           [this](int status) { on_exit("the Valkey server", status, true); });
       if (!child) continue;
       say(std::string("private ") + program + " on " + socket_);
@@ -131,7 +140,7 @@ class Dev {
     if (code_ != 0) return;
     say("gateway on http://" + at + "   (Ctrl-C ends everything)");
     for (const auto& [name, url] : options_.services) say("  /" + name + "  ->  " + url);
-    if (sample_ != nullptr) say("try: curl http://" + at + "/sample/hello/you");
+    say("try: curl http://" + at + (sample_ != nullptr ? "/sample/hello/you" : "/" + options_.services[0].first + "/"));
   }
 
   void start(const std::string& name, std::vector<std::string> arguments,
