@@ -7,12 +7,7 @@ namespace outrigger::gateway {
 std::variant<GatewayConfig, app::ExitNow> load_gateway(int argc, const char* const* argv,
                                                        const app::Environment& environment,
                                                        std::istream& standard_input) {
-  static const app::Program program{"outrigger-gateway",
-                                    "Takes HTTP requests and hands them to services over Valkey.",
-                                    "Gateway",
-                                    {{"--listen", "ADDR", "Gateway:Listen"},
-                                     {"--valkey", "URL", "Gateway:Transports:Messaging:ConnectionString"},
-                                     {"--workers", "N", "Gateway:Workers"}}};
+  static const app::Program program{"outrigger-gateway", "Takes HTTP requests and hands them to services over Valkey."};
   GatewayConfig config;
   sidecar::SidecarConfig ignored;
   app::ConfigTable table;

@@ -9,8 +9,10 @@ using base::limits::kMiB;
 }  // namespace
 
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
-  table.add_addresses("Gateway:Listen", config.listen, "Where HTTP clients are listened to: HOST:PORT or unix:PATH.");
-  table.add_integer("Gateway:Workers", config.workers, 0, 256, "Threads that serve; 0: one per core.");
+  table.add_addresses("Gateway:Listen", config.listen, "Where HTTP clients are listened to: HOST:PORT or unix:PATH.")
+      .flag("--listen", "ADDR");
+  table.add_integer("Gateway:Workers", config.workers, 0, 256, "Threads that serve; 0: one per core.")
+      .flag("--workers", "N");
   table.add_text("Gateway:Node:Name", config.node.name, "Display name of this gateway.");
   table.add_text("Gateway:Node:Region", config.node.region, "Region of this gateway: its own is asked before others.",
                  app::check_region);

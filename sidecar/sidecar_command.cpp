@@ -8,18 +8,7 @@ std::variant<SidecarConfig, app::ExitNow> load_sidecar(int argc, const char* con
                                                        const app::Environment& environment,
                                                        std::istream& standard_input) {
   static const app::Program program{"outrigger-sidecar",
-                                    "Takes a service's requests from Valkey and calls the service on this machine.",
-                                    "Sidecar",
-                                    {{"--service", "NAME", "Sidecar:Service:Name"},
-                                     {"--upstream", "URL", "Sidecar:Service:Upstream"},
-                                     {"--valkey", "URL", "Sidecar:Messaging:ConnectionString"},
-                                     {"--service-version", "V", "Sidecar:Service:Version"},
-                                     {"--region", "R", "Sidecar:Service:Region"},
-                                     {"--mount", "PATH", "Sidecar:Service:Mount"},
-                                     {"--egress", "ADDR", "Sidecar:Egress:Listen"},
-                                     {"--health-path", "P", "Sidecar:Service:HealthPath"},
-                                     {"--openapi-path", "P", "Sidecar:Service:OpenApiPath"},
-                                     {"--max-in-flight", "N", "Sidecar:MaxInFlight"}}};
+                                    "Takes a service's requests from Valkey and calls the service on this machine."};
   SidecarConfig config;
   gateway::GatewayConfig ignored;
   app::ConfigTable table;

@@ -62,28 +62,42 @@ Result<void> check_mount(const std::string& text) {
 
 void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
   SidecarConfig::Service& service = config.service;
-  table.add_text("Sidecar:Service:Name", service.name, "Name of the service, the same in every instance. Required.",
-                 app::check_service_name);
-  table.add_text("Sidecar:Service:Version", service.version, "Version of the service.", app::check_version);
-  table.add_text("Sidecar:Service:Region", service.region, "Region of this instance.", app::check_region);
-  table.add_text("Sidecar:Service:Upstream", service.upstream_url, "The service: http://host[:port]. Required.",
-                 check_upstream);
+  table
+      .add_text("Sidecar:Service:Name", service.name, "Name of the service, the same in every instance. Required.",
+                app::check_service_name)
+      .flag("--service", "NAME");
+  table.add_text("Sidecar:Service:Version", service.version, "Version of the service.", app::check_version)
+      .flag("--service-version", "V");
+  table.add_text("Sidecar:Service:Region", service.region, "Region of this instance.", app::check_region)
+      .flag("--region", "R");
+  table
+      .add_text("Sidecar:Service:Upstream", service.upstream_url, "The service: http://host[:port]. Required.",
+                check_upstream)
+      .flag("--upstream", "URL");
   table.add_text("Sidecar:Service:Mount", service.mount, "Path below which the service appears outside.", check_mount)
+      .flag("--mount", "PATH")
       .fallback = "/{name}";
-  table.add_text("Sidecar:Service:HealthPath", service.health_path,
-                 "Path to GET, healthy below 500; empty: a TCP connect is enough.", check_path);
-  table.add_text("Sidecar:Service:OpenApiPath", service.openapi_path,
-                 "Path of the OpenAPI document; empty: the usual ones are tried.", check_path);
+  table
+      .add_text("Sidecar:Service:HealthPath", service.health_path,
+                "Path to GET, healthy below 500; empty: a TCP connect is enough.", check_path)
+      .flag("--health-path", "P");
+  table
+      .add_text("Sidecar:Service:OpenApiPath", service.openapi_path,
+                "Path of the OpenAPI document; empty: the usual ones are tried.", check_path)
+      .flag("--openapi-path", "P");
   table.add_choice<UnlistedPaths>(
       "Sidecar:Service:UnlistedPaths", service.unlisted_paths,
       {{"forward", UnlistedPaths::forward}, {"refuse", UnlistedPaths::refuse}},
       "What the OpenAPI document does not list: passed to the service, or answered 404/405 at the edge.");
   table.add_boolean("Sidecar:Service:RewriteLocation", service.rewrite_location,
                     "Puts the mount back into Location, Content-Location and cookie paths of answers.");
-  table.add_integer("Sidecar:MaxInFlight", config.max_in_flight, 1, 10000, "Most requests at the service at once.");
+  table.add_integer("Sidecar:MaxInFlight", config.max_in_flight, 1, 10000, "Most requests at the service at once.")
+      .flag("--max-in-flight", "N");
   app::declare_messaging(table, "Sidecar:Messaging", config.messaging);
-  table.add_address("Sidecar:Egress:Listen", config.egress_listen,
-                    "Listener through which the service calls others; usually 127.0.0.1:5180. Off by default.");
+  table
+      .add_address("Sidecar:Egress:Listen", config.egress_listen,
+                   "Listener through which the service calls others; usually 127.0.0.1:5180. Off by default.")
+      .flag("--egress", "ADDR");
   app::declare_process(table, "Sidecar:Process", config.process);
 }
 

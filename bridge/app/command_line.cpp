@@ -4,10 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <deque>
 #include <fstream>
 #include <sstream>
 
-#include "bridge/base/check.h"
+#include "bridge/app/config_reference.h"
 
 namespace outrigger::app {
 namespace {
@@ -19,17 +20,6 @@ struct Parsed {
   std::string mode = "serve";
   std::vector<FlagValue> flags;
 };
-
-std::vector<Flag> all_flags(const Program& program) {
-  std::vector<Flag> flags = program.flags;
-  const std::string process = program.section + ":Process:";
-  flags.push_back({"--health", "ADDR", process + "Health"});
-  flags.push_back({"--admin", "ADDR", process + "Admin"});
-  flags.push_back({"--drain-time", "DURATION", process + "DrainTime"});
-  flags.push_back({"--log-level", "LEVEL", process + "LogLevel"});
-  flags.push_back({"--log-format", "FORMAT", process + "LogFormat"});
-  return flags;
-}
 
 std::string describe(const ConfigKey& key) {
   std::string text = key.help;
@@ -50,21 +40,19 @@ std::optional<ExitNow> parse(const Program& program, const ConfigTable& table, i
   cli.add_option("-c,--config", parsed.config_file, "Configuration file in YAML; - is standard input.")
       ->type_name("FILE");
   cli.add_option("--mode", parsed.mode,
-                 "serve; validate: check the configuration and exit; show: print the configuration in effect and exit.")
+                 "serve; validate: check the configuration and exit; show: print the configuration in effect and exit; "
+                 "schema, reference: print the JSON Schema of configuration files, or what each key does, and exit.")
       ->type_name("MODE")
-      ->check(CLI::IsMember({"serve", "validate", "show"}));
+      ->check(CLI::IsMember({"serve", "validate", "show", "schema", "reference"}));
 
-  const std::vector<Flag> flags = all_flags(program);
-  std::vector<FlagValue> values(flags.size());  // never resized: the options write into it
+  std::deque<FlagValue> values;  // its elements never move: the options write into them
   std::vector<CLI::Option*> options;
-  for (std::size_t i = 0; i < flags.size(); ++i) {
-    const ConfigKey* key = table.find(flags[i].path);
-    CHECK(key != nullptr);
-    values[i] = {flags[i].name, flags[i].path, {}};
-    CLI::Option* option = cli.add_option(flags[i].name, values[i].values, describe(*key))
-                              ->type_name(flags[i].value_name)
-                              ->allow_extra_args(false);
-    if (!key->is_list) option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  for (const ConfigKey& key : table.keys()) {
+    if (key.flag_name.empty() || table.is_ignored(key)) continue;
+    FlagValue& value = values.emplace_back(FlagValue{key.flag_name, key.path, {}});
+    CLI::Option* option =
+        cli.add_option(key.flag_name, value.values, describe(key))->type_name(key.flag_value)->allow_extra_args(false);
+    if (!key.is_list) option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
     options.push_back(option);
   }
   try {
@@ -75,7 +63,7 @@ std::optional<ExitNow> parse(const Program& program, const ConfigTable& table, i
     const int code = cli.exit(error, out, err);
     return ExitNow{code == 0 ? 0 : 2, out.str(), err.str()};
   }
-  for (std::size_t i = 0; i < flags.size(); ++i) {
+  for (std::size_t i = 0; i < options.size(); ++i) {
     if (options[i]->count() > 0) parsed.flags.push_back(std::move(values[i]));
   }
   return std::nullopt;
@@ -103,6 +91,8 @@ std::optional<ExitNow> configure(const Program& program, const ConfigTable& tabl
                                  const Environment& environment, std::istream& standard_input) {
   Parsed parsed;
   if (auto exit = parse(program, table, argc, argv, parsed)) return exit;
+  if (parsed.mode == "schema") return ExitNow{0, print_schema(table), ""};
+  if (parsed.mode == "reference") return ExitNow{0, print_reference(table), ""};
 
   ConfigSources sources;
   sources.environment = environment;

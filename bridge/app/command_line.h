@@ -1,5 +1,5 @@
 // From argc/argv to a configuration to serve with, or to the text and code to exit with: flags, --help, --version,
-// --config, --mode. The same for each program; only its extra flags differ. Start-up only.
+// --config, --mode, and the flags of the table's keys. Start-up only.
 #pragma once
 
 #include <functional>
@@ -13,21 +13,12 @@
 
 namespace outrigger::app {
 
-// A flag that sets a configuration key; repeatable if the key is a list.
-struct Flag {
-  std::string name;        // "--listen"
-  std::string value_name;  // "ADDR"
-  std::string path;        // "Gateway:Listen"
-};
-
 struct Program {
   std::string name;     // "outrigger-gateway"
   std::string summary;  // one line for --help
-  std::string section;  // "Gateway"; its Process section has the common flags
-  std::vector<Flag> flags;
 };
 
-// The process ends here: 0 after --help, --version, --mode validate and show; 1 if the configuration is wrong; 2 if
+// The process ends here: 0 after --help, --version and every --mode but serve; 1 if the configuration is wrong; 2 if
 // the command line is.
 struct ExitNow {
   int code = 0;

@@ -50,6 +50,17 @@ ConfigKey& ConfigKey::secret(std::function<std::string(const std::string&)> reda
   return *this;
 }
 
+ConfigKey& ConfigKey::flag(std::string name, std::string value_name) {
+  flag_name = std::move(name);
+  flag_value = std::move(value_name);
+  return *this;
+}
+
+ConfigKey& ConfigKey::no_effect() {
+  has_effect = false;
+  return *this;
+}
+
 ConfigKey& ConfigTable::add(std::string path, ValueKind kind, std::string help,
                             std::function<Result<void>(const std::string&)> set, std::function<std::string()> get) {
   ConfigKey& key = keys_.emplace_back();

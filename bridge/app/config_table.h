@@ -34,6 +34,9 @@ struct ConfigKey {
   bool is_list = false;
   bool is_secret = false;  // never printed; `<path>File` names a file with the value
   std::vector<std::string> aliases;
+  std::string flag_name;   // "--listen"; empty: it has none. Repeatable if is_list
+  std::string flag_value;  // "ADDR", how --help calls its value
+  bool has_effect = true;
 
   // One item unless is_list. The target is unchanged after an error.
   std::function<base::Result<void>(const std::vector<std::string>&)> set;
@@ -43,6 +46,9 @@ struct ConfigKey {
   ConfigKey& alias(std::string other_path);
   // `redacted` prints the value without its secret part; without it the whole value is `***`.
   ConfigKey& secret(std::function<std::string(const std::string&)> redacted = nullptr);
+  ConfigKey& flag(std::string name, std::string value_name);
+  // Accepted, and loading says so, but this version does nothing with it.
+  ConfigKey& no_effect();
 };
 
 // The keys of a program. Targets must outlive the table; their values when declared are the defaults.

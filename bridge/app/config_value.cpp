@@ -65,6 +65,53 @@ std::string print(std::int64_t value, const std::array<Unit, N>& units) {
   return std::to_string(value);
 }
 
+// [d.]hh:mm[:ss[.fffffff]], as .NET's TimeSpan prints and reads.
+std::optional<std::int64_t> parse_time_span(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  // Takes that many digits off the text; nothing: there are fewer, or their value is not below `below`.
+  const auto take = [&text](std::size_t fewest, std::size_t most, std::int64_t below) -> std::optional<std::int64_t> {
+    std::size_t length = 0;
+    while (length < text.size() && length < most && text[length] >= '0' && text[length] <= '9') ++length;
+    if (length < fewest) return std::nullopt;
+    std::int64_t value = 0;
+    std::from_chars(text.data(), text.data() + length, value);
+    text.remove_prefix(length);
+    return value < below ? std::optional(value) : std::nullopt;
+  };
+  const auto skip = [&text](char c) {
+    if (text.empty() || text.front() != c) return false;
+    text.remove_prefix(1);
+    return true;
+  };
+  std::optional<std::int64_t> days = 0;
+  if (text.substr(0, colon).find('.') != std::string_view::npos) {
+    days = take(1, 7, 10'000'000);
+    if (!days || !skip('.')) return std::nullopt;
+  }
+  const auto hours = take(1, 2, 24);
+  if (!hours || !skip(':')) return std::nullopt;
+  const auto minutes = take(2, 2, 60);
+  if (!minutes) return std::nullopt;
+  std::optional<std::int64_t> seconds = 0;
+  std::int64_t milliseconds = 0;
+  if (skip(':')) {
+    seconds = take(2, 2, 60);
+    if (!seconds) return std::nullopt;
+    if (skip('.')) {
+      std::string fraction(text);
+      if (fraction.empty() || fraction.size() > 7) return std::nullopt;
+      fraction.resize(7, '0');
+      text = fraction;
+      const auto ticks = take(7, 7, 10'000'000);  // of 100 ns
+      if (!ticks || *ticks % 10'000 != 0) return std::nullopt;
+      milliseconds = *ticks / 10'000;
+    }
+  }
+  if (!text.empty()) return std::nullopt;
+  return ((*days * 24 + *hours) * 60 + *minutes) * 60'000 + *seconds * 1000 + milliseconds;
+}
+
 }  // namespace
 
 Result<std::int64_t> parse_integer(std::string_view text) {
@@ -84,6 +131,7 @@ Result<bool> parse_boolean(std::string_view text) {
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   if (text == "0") return std::chrono::milliseconds(0);
+  if (const auto span = parse_time_span(text)) return std::chrono::milliseconds(*span);
   const auto parts = split(text);
   const auto value = parts ? multiplied(*parts, kTimeUnits) : std::nullopt;
   if (value) return std::chrono::milliseconds(*value);

@@ -14,8 +14,8 @@ namespace outrigger::app {
 base::Result<std::int64_t> parse_integer(std::string_view text);
 // true or false, in any case (.NET writes True).
 base::Result<bool> parse_boolean(std::string_view text);
-// A whole number with ms, s, m, h or d. A bare number is refused, since it could be seconds or milliseconds; only 0
-// needs no unit.
+// A whole number with ms, s, m, h or d, or as .NET writes a TimeSpan: [days.]hh:mm[:ss[.fraction]], not finer than a
+// millisecond. A bare number is refused, since it could be seconds or milliseconds; only 0 needs no unit.
 base::Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 // Bytes: a whole number alone or with B, KiB, MiB, GiB (1024) or KB, MB, GB (1000), in any case.
 base::Result<std::int64_t> parse_size(std::string_view text);

@@ -67,6 +67,7 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
                 "Where Valkey is: host:port, valkey://user:password@host:port/db, valkeys:// (TLS), unix:///path, or "
                 "host:port,password=...,user=...,ssl=...,defaultDatabase=...")
       .secret(redact_connection_string)
+      .flag("--valkey", "URL")
       .alias(at + "valkey:ConnectionString");
   table
       .add_integer(at + "Database", config.names.database, 0, 65535, "Number of the database; that of a URL otherwise.")

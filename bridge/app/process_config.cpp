@@ -8,18 +8,26 @@ using base::LogLevel;
 
 void declare_process(ConfigTable& table, const std::string& section, ProcessConfig& config) {
   const std::string at = section + ":";
-  table.add_address(at + "Health", config.health, "Listener for health and metrics, read-only; off: none.");
-  table.add_address(at + "Admin", config.admin, "Listener for operators; off: none. A TCP address needs AdminToken.");
+  table.add_address(at + "Health", config.health, "Listener for health and metrics, read-only; off: none.")
+      .flag("--health", "ADDR");
+  table.add_address(at + "Admin", config.admin, "Listener for operators; off: none. A TCP address needs AdminToken.")
+      .flag("--admin", "ADDR");
   table.add_text(at + "AdminToken", config.admin_token, "What operators must present at a TCP admin listener.")
       .secret();
-  table.add_duration(at + "DrainTime", config.drain_time, 0ms, 1h,
-                     "How long the first SIGTERM waits for what is running.");
-  table.add_choice<LogLevel>(
-      at + "LogLevel", config.log_level,
-      {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}},
-      "Least severe level that is written.");
-  table.add_choice<LogFormat>(at + "LogFormat", config.log_format,
-                              {{"json", LogFormat::json}, {"text", LogFormat::text}}, "How log lines are written.");
+  table
+      .add_duration(at + "DrainTime", config.drain_time, 0ms, 1h,
+                    "How long the first SIGTERM waits for what is running.")
+      .flag("--drain-time", "DURATION");
+  table
+      .add_choice<LogLevel>(
+          at + "LogLevel", config.log_level,
+          {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}},
+          "Least severe level that is written.")
+      .flag("--log-level", "LEVEL");
+  table
+      .add_choice<LogFormat>(at + "LogFormat", config.log_format,
+                             {{"json", LogFormat::json}, {"text", LogFormat::text}}, "How log lines are written.")
+      .flag("--log-format", "FORMAT");
 }
 
 void finish_process(ConfigReading& reading, const std::string& section, const std::string& name,

@@ -12,7 +12,7 @@ using testing::HasSubstr;
 class CommandLineTest : public testing::Test {
  protected:
   CommandLineTest() {
-    table_.add_addresses("Top:Listen", listen_, "Where to listen.");
+    table_.add_addresses("Top:Listen", listen_, "Where to listen.").flag("--listen", "ADDR");
     table_.add_text("Top:Token", token_, "A secret.").secret();
     declare_process(table_, "Top:Process", process_);
   }
@@ -20,7 +20,7 @@ class CommandLineTest : public testing::Test {
   std::optional<ExitNow> run(std::vector<const char*> arguments, const std::string& standard_input = "",
                              Environment environment = {}) {
     arguments.insert(arguments.begin(), "outrigger-top");
-    const Program program{"outrigger-top", "Tops.", "Top", {{"--listen", "ADDR", "Top:Listen"}}};
+    const Program program{"outrigger-top", "Tops."};
     std::istringstream input(standard_input);
     const auto finish = [this](ConfigReading& reading) { finish_process(reading, "Top:Process", "top", process_); };
     return configure(program, table_, finish, static_cast<int>(arguments.size()), arguments.data(), environment, input);

@@ -16,6 +16,15 @@ TEST(ConfigValue, durations) {
   for (const char* text : {"", "s", "-1s", "1.5s", "1m30s", "9223372036854775807d", "99999999999999999999s", "soon"}) {
     EXPECT_FALSE(parse_duration(text).has_value()) << text;
   }
+  // As .NET writes them.
+  EXPECT_EQ(*parse_duration("00:00:30"), 30s);
+  EXPECT_EQ(*parse_duration("0:05"), 5min);
+  EXPECT_EQ(*parse_duration("23:59:59.1230000"), 86'399'123ms);
+  EXPECT_EQ(*parse_duration("1.06:00:00.5"), 30h + 500ms);
+  for (const char* text : {"24:00:00", "00:60:00", "00:00:60", "0:5", "00:00:30.", "00:00:30.0001", "00:00:30.12345678",
+                           ":30", "1.", "x.00:00:30", "00:00:30s", "-00:00:30", "1:2:3:4", "00:00: 3"}) {
+    EXPECT_FALSE(parse_duration(text).has_value()) << text;
+  }
   EXPECT_EQ(parse_duration("soon").error().detail, "'soon' is not a duration: write 250ms, 30s, 5m or 1h");
 }
 

@@ -186,6 +186,46 @@ TEST(ProgramConfig, annotated_sample_has_every_key) {
   }
 }
 
+TEST(ProgramConfig, generated_documents_say_what_the_programs_say) {
+  const auto content = [](const std::string& file) {
+    std::ifstream in(OUTRIGGER_SOURCE_DIR "/" + file);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  constexpr const char* kAdvice = "differs from the table of keys; run scripts/generate";
+  // Equality alone: gtest's account of a difference in documents of this size takes longer than anyone reads.
+  const ExitNow schema = exit_in(gateway_from({"--mode", "schema"}));
+  EXPECT_EQ(schema.code, 0);
+  EXPECT_TRUE(content("config/outrigger.schema.json") == schema.out) << "config/outrigger.schema.json " << kAdvice;
+
+  const std::string page = content("docs/configuration.md");
+  const std::string marker = "<!-- generated -->\n\n";
+  ASSERT_NE(page.find(marker), std::string::npos);
+  const ExitNow reference = exit_in(gateway_from({"--mode", "reference"}));
+  EXPECT_EQ(reference.code, 0);
+  EXPECT_TRUE(page.substr(page.find(marker) + marker.size()) == reference.out) << "docs/configuration.md " << kAdvice;
+
+  // Either program says the same, whatever it is given beside.
+  EXPECT_TRUE(exit_in(sidecar_from({"--mode", "schema"}, "Sidecar: broken")).out == schema.out);
+  EXPECT_TRUE(exit_in(sidecar_from({"--mode", "reference", "--region", "eu"})).out == reference.out);
+}
+
+TEST(ProgramConfig, schema_and_reference_show_every_key_of_the_table) {
+  const std::string schema = exit_in(gateway_from({"--mode", "schema"})).out;
+  for (const char* part : {"\"$schema\": \"https://json-schema.org/draft/2020-12/schema\"",
+                           "\"additionalProperties\": false", "\"ConnectionStringFile\"", "\"QueueWaitTimeoutSeconds\"",
+                           "\"default\": \"8MiB\"", "\"default\": 10000", "\"default\": true"}) {
+    EXPECT_THAT(schema, HasSubstr(part));
+  }
+  const std::string reference = exit_in(gateway_from({"--mode", "reference"})).out;
+  for (const char* part :
+       {"### Gateway:Limits\n", "### Sidecar:Messaging\n",
+        "| **HeaderCount**<br>`Gateway__Limits__HeaderCount` | 1 to 2000 | `200` | Most header fields",
+        "<br>`--listen ADDR` | list of addresses | `0.0.0.0:8080` |", "| `safe`, `always` | `safe` |",
+        "`ConnectionStringFile` names a file with it"}) {
+    EXPECT_THAT(reference, HasSubstr(part));
+  }
+}
+
 TEST(ProgramConfig, unknown_names_in_the_other_programs_section_are_errors) {
   EXPECT_EQ(exit_in(gateway_from({}, "Sidecar: { Servce: {} }")).err,
             "standard input:1:12: unknown key 'Sidecar:Servce'; did you mean 'Service'?\n");
