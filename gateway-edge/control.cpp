@@ -1,5 +1,6 @@
 #include "gateway-edge/control.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -91,10 +92,16 @@ void Control::tick() {
   if (!bus_.is_connected()) return;
   // Not before the server's clock is known: the ages of what is read are counted by it.
   if (reader_ == nullptr) reader_ = bus_.make_cursor_reader({{names_.control(), {}}}, *this);
+  const messaging::BusStatus status = bus_.status();
   // An empty or missing control stream sends nothing; a second of a working bus is a look, too.
-  if (loop_.now() - bus_.connected_since() > kTick) has_looked_ = true;
-  // Shortly after a reconnect the heartbeats of the meantime are still being read.
-  if (loop_.now() - bus_.connected_since() > 5 * kTick) registry_.advance(bus_.now_ms());
+  if (loop_.now() - bus_.connected_since() > kTick && status.problem.empty()) has_looked_ = true;
+  // While writes are refused heartbeats are, too: whose stay away then is not gone, and his routes are not either.
+  if (status.refuses_writes) {
+    refused_at_ = loop_.now();
+    for (auto& [service, since] : without_instances_since_) since = bus_.now_ms();
+  }
+  // Shortly after a reconnect, or a refusal, the heartbeats of the meantime are still being read.
+  if (loop_.now() - std::max(bus_.connected_since(), refused_at_) > 5 * kTick) registry_.advance(bus_.now_ms());
   refresh();
 }
 
@@ -119,7 +126,11 @@ void Control::refresh() {
     }
   }
   forget_unused();
-  if (published_revision_ == registry_.revision() && !std::exchange(has_new_metadata_, false) && !grace_ended) return;
+  const bool is_first_look = has_looked_ && !std::exchange(has_published_look_, has_looked_);
+  if (published_revision_ == registry_.revision() && !std::exchange(has_new_metadata_, false) && !grace_ended &&
+      !is_first_look) {
+    return;
+  }
   published_revision_ = registry_.revision();
   publish_view();
 }
@@ -228,6 +239,7 @@ void Control::publish_view() {
   }
   shown_ = std::move(shown);
   auto view = std::make_shared<RoutingView>();
+  view->is_known = has_looked_;
   view->routes = routes_;
   view->addresses = std::move(addresses);
   view->openapi_json = openapi_json_;

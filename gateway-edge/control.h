@@ -66,6 +66,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   bool has_new_metadata_ = false;
   bool refresh_is_due_ = false;
   bool has_looked_ = false;
+  bool has_published_look_ = false;
+  base::TimePoint refused_at_;  // when the bus was last seen to refuse writes
   std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
   // service -> what the present table was made from

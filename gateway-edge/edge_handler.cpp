@@ -114,7 +114,8 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
     match_ = view_->routes->match(request.method, authority_, path);
     switch (match_.kind) {
-      case router::Match::Kind::no_route: return answer_problem(ProblemCode::no_route);
+      case router::Match::Kind::no_route:
+        return answer_problem(view_->is_known ? ProblemCode::no_route : ProblemCode::bus_unavailable);
       case router::Match::Kind::bad_path: return answer_problem(ProblemCode::bad_request);
       case router::Match::Kind::method_not_allowed: return answer_problem(ProblemCode::method_not_allowed);
       case router::Match::Kind::matched: break;

@@ -38,7 +38,7 @@ class Gateway::Worker {
       : gateway_(gateway),
         loop_(base::system_clock()),
         bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
-                     gateway.names_.consumer_group()}),
+                     gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0)}),
         dispatcher_(loop_, bus_, gateway.names_,
                     {.gateway = gateway.id_,
                      .worker = index,
@@ -98,6 +98,8 @@ class Gateway::Worker {
     loop_.mailbox()->post([this] { loop_.stop(); });
   }
   bool is_ready() const { return is_ready_.load(std::memory_order_relaxed); }
+  // What watch() saw last. The main thread.
+  const std::string& bus_problem() const { return bus_problem_; }
   void join() {
     if (thread_.joinable()) thread_.join();
   }
@@ -105,6 +107,11 @@ class Gateway::Worker {
  private:
   void watch() {
     is_ready_.store(dispatcher_.is_ready(), std::memory_order_relaxed);
+    std::string problem = bus_.status().problem;
+    if (problem != told_problem_) {
+      told_problem_ = problem;
+      gateway_.loop_.mailbox()->post([this, problem = std::move(problem)] { bus_problem_ = problem; });
+    }
     watch_timer_.arm(100ms);
   }
   void begin_drain(base::Duration within) {
@@ -141,6 +148,8 @@ class Gateway::Worker {
   std::size_t undrained_ = 0;
   bool is_finished_ = false;
   std::atomic<bool> is_ready_{false};
+  std::string told_problem_;  // the worker's thread
+  std::string bus_problem_;   // the main thread
   std::thread thread_;
 };
 
@@ -149,7 +158,8 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
       config_(std::move(config)),
       names_(std::move(names)),
       id_(base::new_process_id()),
-      bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group()}),
+      bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group(),
+                  names_.reply_stream(id_, 0, 0)}),
       drain_timer_(loop, [this] {
         base::log_warn("the drain time is over");
         for (auto& worker : workers_) worker->stop();
@@ -185,13 +195,19 @@ base::Result<void> Gateway::start() {
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
                                        });
-  health_.add_check("bus", [this] { return bus_.is_connected() ? "" : "not connected"; });
-  health_.add_check("routes", [this] { return control_->has_looked() ? "" : "the control stream was not read yet"; });
+  health_.add_check("bus", [this] {
+    const messaging::BusStatus status = bus_.status();
+    return bus_.is_connected() && !status.refuses_writes ? std::string() : status.problem;
+  });
+  health_.add_check("routes", [this] {
+    if (control_->has_looked()) return std::string();
+    return "the control stream was not read yet: " + bus_.status().problem;
+  });
   health_.add_check("workers", [this] {
     for (const auto& worker : workers_) {
-      if (!worker->is_ready()) return "a reply stream is not confirmed";
+      if (!worker->is_ready()) return "a reply stream is not confirmed: " + worker->bus_problem();
     }
-    return "";
+    return std::string();
   });
   if (config_.process.health) {
     const auto at = health_.listen(loop_, *config_.process.health);

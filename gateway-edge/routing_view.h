@@ -11,6 +11,7 @@
 namespace outrigger::gateway {
 
 struct RoutingView {
+  bool is_known = false;  // the bus was asked; before that a path without a route may well have one
   std::shared_ptr<const router::RouteTable> routes;
   std::shared_ptr<const router::AddressBook> addresses;
   std::shared_ptr<const std::string> openapi_json;

@@ -95,7 +95,7 @@ void Registration::store_metadata(bool announce_update) {
     bus_.set(key, metadata_bytes_, kMetadataTtl, false, [this, go_on](Result<bool> result) {
       if (result) return go_on();
       if (result.error().code == base::Code::closed || result.error().code == base::Code::outcome_unknown) return;
-      base::log_warn("cannot store the service's metadata", {{"why", result.error().detail}});
+      base::log_debug("cannot store the service's metadata", {{"why", result.error().detail}});
       beat_timer_.arm(kRetry);
     });
   });

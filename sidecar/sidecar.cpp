@@ -65,7 +65,8 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       instance_(base::new_process_id()),
       queues_(addresses(config_, names_)),
       inbox_(names_.inbox(config_.service.name, instance_)),
-      bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group()}),
+      bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group(),
+                  inbox_ + ":probe"}),
       service_(loop, endpoint_of(config_.service.upstream), static_cast<std::size_t>(config_.max_in_flight),
                base::limits::kBodyBytes),
       probe_(loop,
@@ -91,10 +92,13 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       }) {}
 
 base::Result<void> Sidecar::start() {
-  health_.add_check("bus", [this] { return bus_.is_connected() ? "" : "not connected"; });
+  health_.add_check("bus", [this] {
+    const messaging::BusStatus status = bus_.status();
+    return bus_.is_connected() && !status.refuses_writes ? std::string() : status.problem;
+  });
   health_.add_check("service", [this] { return probe_.is_healthy() ? "" : "not reachable"; });
-  health_.add_check("reading", [this] { return consumer_.is_reading() ? "" : "not reading the request queue"; });
-  health_.add_check("registered", [this] { return registration_.has_said_hello() ? "" : "HELLO not written yet"; });
+  health_.add_check("reading", [this] { return consumer_.is_reading() ? std::string() : with_cause("not reading the request queue"); });
+  health_.add_check("registered", [this] { return registration_.has_said_hello() ? std::string() : with_cause("HELLO not written yet"); });
   if (config_.process.health) {
     const auto at = health_.listen(loop_, *config_.process.health);
     if (!at) return at.error();
@@ -108,6 +112,11 @@ base::Result<void> Sidecar::start() {
   probe_.start();
   consumer_.start();
   return {};
+}
+
+std::string Sidecar::with_cause(std::string what) const {
+  const messaging::BusStatus status = bus_.status();
+  return status.problem.empty() ? what : what + ": " + status.problem;
 }
 
 void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {

@@ -25,6 +25,7 @@ class Sidecar final : private router::ConsumerHandler {
   void drain(base::UniqueFunction<void()> done);
 
  private:
+  std::string with_cause(std::string what) const;
   void on_service_refused() override { probe_.report_refused(); }
   void on_reading_changed(bool is_reading) override;
   void on_bus_emptied() override { registration_.on_bus_emptied(); }

@@ -73,6 +73,16 @@ struct HandBack {
 template <class T>
 using Done = base::UniqueFunction<void(base::Result<T>)>;
 
+// For operators: readiness, metrics, logs.
+struct BusStatus {
+  std::string_view condition = "ok";  // of a closed list of words (docs/valkey.md), static
+  std::string problem;                // what is wrong, where, what to do; empty if nothing is
+  std::string warning;                // it works, but may lose data; else empty
+  bool refuses_writes = false;        // for want of memory, say: reading and settling go on
+  std::uint64_t reconnects = 0;       // connections made again, of all kinds, since the start
+  base::Duration round_trip{};        // of the last question for the time; 0 before the first
+};
+
 // Is told of the command connection. Called from the loop.
 class BusObserver {
  public:
@@ -149,6 +159,7 @@ class Bus {
   virtual std::int64_t clock_error_ms() const = 0;
   // When the command connection last came up or the incarnation last changed (loop time).
   virtual base::TimePoint connected_since() const = 0;
+  virtual BusStatus status() const { return {}; }
   // The observer outlives the bus or removes itself.
   virtual void add_observer(BusObserver& observer) = 0;
   virtual void remove_observer(BusObserver& observer) = 0;

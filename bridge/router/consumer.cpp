@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bridge/base/log.h"
+#include "bridge/router/back_off.h"
 
 namespace outrigger::router {
 namespace {
@@ -180,9 +181,9 @@ void Consumer::prepare_queues() {
   auto done = [this, failed = std::make_shared<bool>(false)](bool is_ok) {
     if (!is_ok) *failed = true;
     if (preparations_ == 0 || --preparations_ > 0) return;
-    if (*failed) {  // OOM, LOADING, no permission: the log says which, and we come back
+    if (*failed) {  // OOM, LOADING, no permission: the bus has told which, and we come back
       prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, std::max<Duration>(prepare_backoff_, kFirstRetry) * 2);
-      prepare_timer_.arm(prepare_backoff_);
+      prepare_timer_.arm(jittered(prepare_backoff_));
       return;
     }
     prepare_backoff_ = kFirstRetry;
@@ -193,7 +194,7 @@ void Consumer::prepare_queues() {
   for (const std::string& queue : options_.queues) {
     bus_.ensure_group(queue, [done, queue](Result<void> result) {
       if (!result && result.error().code != Code::outcome_unknown && result.error().code != Code::closed) {
-        base::log_warn("cannot make the consumer group", {{"queue", queue}, {"why", result.error().detail}});
+        base::log_debug("cannot make the consumer group", {{"queue", queue}, {"why", result.error().detail}});
       }
       done(result.has_value());
     });
@@ -223,7 +224,7 @@ void Consumer::on_queue_missing() {
   }
   check_drained();
   if (prepare_timer_.is_armed()) return;
-  prepare_timer_.arm(prepare_backoff_);
+  prepare_timer_.arm(jittered(prepare_backoff_));
   prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, std::max<Duration>(prepare_backoff_, kFirstRetry) * 2);
 }
 
@@ -613,7 +614,7 @@ void Consumer::on_answer_published(Serial serial, std::uint32_t round, bool is_c
   }
   // An error, or nil: the reply stream may be about to be made anew. Not proof that nobody waits.
   slot->state = SlotState::retrying;
-  slot->timer.arm(slot->backoff);
+  slot->timer.arm(jittered(slot->backoff));
   slot->backoff = std::min<Duration>(limits::kReconnectCap, slot->backoff * 2);
 }
 
@@ -666,8 +667,8 @@ void Consumer::on_settled(Serial serial, Result<void> result) {
   }
   slot->state = SlotState::unsettled;
   if (bus_.is_connected()) {
-    // A definite error on a live connection: try again with the renewal's rhythm.
-    base::log_warn("cannot settle an answered request", {{"why", result.error().detail}});
+    // A definite error on a live connection, which the bus has told: try again with the renewal's rhythm.
+    base::log_debug("cannot settle an answered request", {{"why", result.error().detail}});
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "bridge/base/ids.h"
 #include "bridge/base/log.h"
+#include "bridge/router/back_off.h"
 
 namespace outrigger::router {
 namespace {
@@ -23,7 +24,7 @@ constexpr Duration kNobodyAfter = 1s;           // a request that waits for long
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
 constexpr Duration kTrimAfter = 5ms;            // a 100 ms trim costs 40 % at 64 KiB bodies
 constexpr std::size_t kTrimBytes = 4 * limits::kMiB;
-constexpr Duration kPrepareRetry = 200ms;
+constexpr Duration kFirstPrepareRetry = 100ms;  // doubled up to limits::kReconnectCap
 
 ProblemCode problem_of(Fault fault) {
   switch (fault) {
@@ -119,11 +120,14 @@ void Dispatcher::prepare_reply_stream() {
     is_preparing_ = false;
     if (!made) {
       if (made.error().code == Code::closed || made.error().code == Code::outcome_unknown) return;
-      base::log_warn("cannot make the reply stream", {{"stream", reply_to_}, {"why", made.error().detail}});
+      // The bus has told why, once; here is one line per try.
+      base::log_debug("cannot make the reply stream", {{"stream", reply_to_}, {"why", made.error().detail}});
       is_reply_stream_ready_ = false;
-      prepare_timer_.arm(kPrepareRetry);
+      prepare_timer_.arm(jittered(prepare_backoff_));
+      prepare_backoff_ = std::min<Duration>(limits::kReconnectCap, prepare_backoff_ * 2);
       return;
     }
+    prepare_backoff_ = kFirstPrepareRetry;
     is_reply_stream_ready_ = true;
     // Had it been there, it is gone: Valkey was emptied under us, and the requests with it.
     write_again(std::exchange(must_write_all_again_, false) || *made);

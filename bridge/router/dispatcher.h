@@ -156,6 +156,7 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
   std::string reply_to_;
   bool is_reply_stream_ready_ = false;
   bool is_preparing_ = false;
+  base::Duration prepare_backoff_ = std::chrono::milliseconds(100);
   bool must_write_all_again_ = false;  // once the reply stream is confirmed: the incarnation is a new one
   std::unique_ptr<messaging::CursorReader> reader_;
   messaging::EntryId cursor_;

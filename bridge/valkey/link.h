@@ -1,6 +1,6 @@
 // Link: one connection to the server that keeps itself up: connects, introduces itself, learns the server's
 // incarnation, pipelines commands, notices silence, and comes back with a jittered back-off of at most
-// limits::kReconnectCap. One log line per change of state. Loop thread only.
+// limits::kReconnectCap. What is wrong goes to the bus' BusState, which tells it once. Loop thread only.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@
 #include "bridge/net/event_loop.h"
 #include "bridge/net/pending.h"
 #include "bridge/net/timer.h"
+#include "bridge/valkey/bus_state.h"
+#include "bridge/valkey/conditions.h"
 #include "bridge/valkey/resp.h"
 #include "bridge/valkey/valkey_url.h"
 
@@ -47,9 +49,9 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
     base::Duration reply_deadline;   // silence for longer, with a command outstanding, ends the connection
     bool is_subscriber = false;      // arrays that begin with "message" are pushes
   };
-  // Starts to connect in the next turn. The handler outlives the link; it must not destroy the link from inside a reply
-  // or one of its own calls, but release it to the loop.
-  Link(net::EventLoop& loop, Options options, LinkHandler& handler);
+  // Starts to connect in the next turn. State and handler outlive the link; the handler must not destroy the link from
+  // inside a reply or one of its own calls, but release it to the loop.
+  Link(net::EventLoop& loop, Options options, BusState& state, LinkHandler& handler);
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -62,15 +64,17 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   // CLIENT ID of this connection, 0 while not ready.
   std::int64_t client_id() const { return client_id_; }
 
-  // REQUIRES is_ready(). `on_reply` is called once, later: with the reply, an error of the server (see error_of), or
-  // outcome_unknown when the connection is lost. Not called if the link is destroyed first.
+  // REQUIRES is_ready(). `on_reply` is called once, later: with the reply, an error of the server (see error_of; its
+  // detail ends with the command and its key), or outcome_unknown when the connection is lost. Not called if the link is
+  // destroyed first. `name`: of a script, told instead of EVAL.
   void command(std::initializer_list<std::string_view> arguments, OnReply on_reply);
-  void command(std::span<const std::string> arguments, OnReply on_reply);
-  // The common one without an allocation: the reply to an XADD whose bytes were appended to begin_command()'s buffer.
-  void publish(base::UniqueFunction<void(base::Result<std::optional<messaging::EntryId>>)> done);
+  void command(std::span<const std::string> arguments, OnReply on_reply, std::string_view name = {});
+  // The reply to an XADD to `stream` whose bytes were appended to begin_command()'s buffer.
+  void publish(std::string_view stream,
+               base::UniqueFunction<void(base::Result<std::optional<messaging::EntryId>>)> done);
   // The buffer that is written at the end of the turn, for commands made in place; follow with expect() or publish().
   std::string& begin_command();
-  void expect(OnReply on_reply);
+  void expect(std::string_view command, std::string_view key, OnReply on_reply);
 
   // Gives the connection up and makes a new one, as after an error.
   void drop(const base::Error& why);
@@ -82,16 +86,20 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   struct Expected {
     base::UniqueFunction<void(base::Result<std::optional<messaging::EntryId>>)> publish;  // either this
     OnReply generic;                                                                      // or this
+    std::string command;
+    std::string key;
   };
 
   void enter(State state) { state_ = state; }
   void connect();
   void on_connected(std::unique_ptr<net::Transport> transport);
   void greet();
-  void on_greeting_step(base::Result<Reply> reply, int step);
+  enum class Step : std::uint8_t { identify, id, server, persistence, cluster, replication };
+  void on_greeting_step(base::Result<Reply> reply, Step step);
   void flush() override;
-  void lose(const base::Error& why);
+  void lose(Condition condition, const base::Error& why);
   void hand_over(const Reply& reply);
+  void hand_over_error(Expected& expected, std::string_view said);
   void on_silence();
   void watch_silence();
 
@@ -101,6 +109,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
 
   net::EventLoop& loop_;
   Options options_;
+  BusState& bus_state_;
   LinkHandler& handler_;
   State state_ = State::backing_off;
   net::Pending pending_connect_;
@@ -112,14 +121,13 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   std::string run_id_;
   std::int64_t client_id_ = 0;
   unsigned failures_ = 0;       // in a row
-  bool has_reported_down_ = false;
+  bool has_heard_ = false;      // bytes, on this connection
+  bool must_prove_ = false;     // the last connection came up and failed at once: this one is up when it has stood
   net::Timer retry_timer_;
   net::Timer silence_timer_;
+  net::Timer proof_timer_;
   base::TimePoint last_heard_;
   base::TimePoint ready_since_;
 };
-
-// What an error reply means to the caller, see messaging/bus.h.
-base::Error error_of(std::string_view server_error);
 
 }  // namespace outrigger::valkey

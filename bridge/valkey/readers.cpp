@@ -23,6 +23,13 @@ std::string block_millis() {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits::kBlockTime).count());
 }
 
+// For messages: a server does not say which of the keys it means.
+std::string joined(const auto& items, auto name) {
+  std::string text;
+  for (const auto& item : items) text.append(text.empty() ? "" : ",").append(name(item));
+  return text;
+}
+
 // Hands the entries of one `[stream, [[id, [field, value, ...]], ...]]` over, as views into the reply. The storage is
 // the thread's: batches come many times a second.
 template <class HandOver>
@@ -61,7 +68,7 @@ ValkeyGroupReader::ValkeyGroupReader(ValkeyBus& bus, std::string group, std::str
       group_(std::move(group)),
       consumer_(std::move(consumer)),
       handler_(handler),
-      link_(bus.loop(), bus.link_options("reader", kReadDeadline), *this),
+      link_(bus.loop(), bus.link_options("reader", kReadDeadline), bus.state(), *this),
       unblock_timer_(bus.loop(), [this] { unblock(); }) {}
 
 void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32_t count) {
@@ -79,7 +86,8 @@ void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32
   append_argument(out, "STREAMS");
   for (const std::string& queue : queues) append_argument(out, queue);
   for (std::size_t i = 0; i < queues.size(); ++i) append_argument(out, ">");
-  link_.expect([this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
+  link_.expect("XREADGROUP", joined(queues, [](const std::string& queue) { return queue; }),
+               [this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
 }
 
 void ValkeyGroupReader::stop_reading() {
@@ -122,7 +130,7 @@ ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bu
                                        messaging::CursorReaderHandler& handler)
     : handler_(handler),
       cursors_(std::move(cursors)),
-      link_(bus.loop(), bus.link_options("cursor", kReadDeadline), *this) {}
+      link_(bus.loop(), bus.link_options("cursor", kReadDeadline), bus.state(), *this) {}
 
 void ValkeyCursorReader::on_link_ready() { check_cursor(0); }
 
@@ -152,7 +160,8 @@ void ValkeyCursorReader::read() {
   append_argument(out, "STREAMS");
   for (const auto& cursor : cursors_) append_argument(out, cursor.stream);
   for (const auto& cursor : cursors_) append_argument(out, messaging::to_string(cursor.after));
-  link_.expect([this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
+  link_.expect("XREAD", joined(cursors_, [](const auto& cursor) { return cursor.stream; }),
+               [this](base::Result<Reply> reply) { on_reply(std::move(reply)); });
 }
 
 void ValkeyCursorReader::on_reply(base::Result<Reply> reply) {
@@ -178,7 +187,7 @@ ValkeyAliveSubscription::ValkeyAliveSubscription(ValkeyBus& bus, std::string cha
         Link::Options options = bus.link_options("alive", kPingInterval + 5s);
         options.is_subscriber = true;
         return options;
-      }(), *this),
+      }(), bus.state(), *this),
       ping_timer_(bus.loop(), [this] { ping(); }) {}
 
 void ValkeyAliveSubscription::on_link_ready() {

@@ -28,6 +28,8 @@ constexpr base::Duration kCommandDeadline = 5s;
 constexpr base::Duration kTimeInterval = 10s;
 constexpr base::Duration kTimeRetryInterval = 500ms;
 constexpr std::int64_t kGoodClockErrorMs = 50;
+constexpr base::Duration kProbeInterval = 10s;         // an idle process learns of a refusal before its peers are stale
+constexpr base::Duration kProbeIntervalRefused = 1s;   // and of its end soon
 constexpr base::Duration kHeldInterval = 100ms;  // how long an acknowledged last entry may still show in XLEN
 constexpr std::int64_t kParkedIdleMs = 3'600'000;
 
@@ -78,19 +80,22 @@ base::Result<std::vector<ClaimedEntry>> read_claimed(const Reply& reply) {
   return claimed;
 }
 
-std::vector<std::string> script(const std::string& text, const std::string& key, std::initializer_list<std::string> rest) {
+}  // namespace
+
+ValkeyBus::Command ValkeyBus::script(std::string_view name, const std::string& text, const std::string& key,
+                                     std::initializer_list<std::string> rest) {
   std::vector<std::string> arguments{"EVAL", text, "1", key};
   arguments.insert(arguments.end(), rest);
-  return arguments;
+  return {name, std::move(arguments)};
 }
-
-}  // namespace
 
 ValkeyBus::ValkeyBus(net::EventLoop& loop, Options options)
     : loop_(loop),
       options_(std::move(options)),
-      link_(loop, link_options("commands", kCommandDeadline), *this),
+      state_(loop, options_.address.to_string_redacted()),
+      link_(loop, link_options("commands", kCommandDeadline), state_, *this),
       time_timer_(loop, [this] { ask_time(); }),
+      probe_timer_(loop, [this] { probe(); }),
       held_timer_(loop, [this] {
         for (auto& [queue, settlement] : settlements_) {
           if (!settlement.held.empty() || !settlement.erase.empty()) sweep(queue, {}, 0, {});
@@ -111,10 +116,39 @@ std::int64_t ValkeyBus::now_ms() const { return millis_of(loop_.now()) + clock_o
 void ValkeyBus::on_link_ready() {
   is_clock_known_ = false;
   ask_time();
+  probe();
+}
+
+messaging::BusStatus ValkeyBus::status() const {
+  messaging::BusStatus status = state_.status();
+  if (!is_connected() && status.problem.empty()) {
+    status.condition = "connecting";
+    status.problem = "connecting to " + options_.address.to_string_redacted();
+  }
+  return status;
+}
+
+void ValkeyBus::ask_memory_policy() {
+  link_.command({"INFO", "memory"}, [this](base::Result<Reply> reply) {
+    if (!reply) return;
+    const auto limit = number(info_value(reply->text(), "maxmemory"));
+    state_.set_memory_policy(info_value(reply->text(), "maxmemory_policy"),
+                             static_cast<std::uint64_t>(std::max<std::int64_t>(0, limit.value_or(0))));
+  });
+}
+
+// Refused like every other write while writes are refused; else nothing happens, since the key is not there.
+void ValkeyBus::probe() {
+  if (!link_.is_ready() || options_.probe_key.empty()) return;
+  append_command(link_.begin_command(), {"XADD", options_.probe_key, "NOMKSTREAM", "*", "v", "0"});
+  link_.publish(options_.probe_key, [this](base::Result<std::optional<EntryId>>) {
+    probe_timer_.arm(state_.refuses_writes() ? kProbeIntervalRefused : kProbeInterval);
+  });
 }
 
 void ValkeyBus::ask_time() {
   if (!link_.is_ready()) return;
+  ask_memory_policy();
   const base::TimePoint asked = loop_.clock().monotonic();
   link_.command({"TIME"}, [this, asked](base::Result<Reply> reply) {
     if (!reply) {
@@ -127,6 +161,7 @@ void ValkeyBus::ask_time() {
     const base::TimePoint answered = loop_.clock().monotonic();
     const std::int64_t server_ms = *seconds * 1000 + *micros / 1000;
     clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
+    state_.set_round_trip(answered - asked);
     clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
     // The error is taken off every request's budget: one slow answer must not cost all of them for long.
     time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : kTimeInterval);
@@ -141,6 +176,7 @@ void ValkeyBus::ask_time() {
 
 void ValkeyBus::on_link_lost(const Error& why) {
   time_timer_.cancel();
+  probe_timer_.cancel();
   for (auto& [queue, settlement] : settlements_) {
     // Not yet written: told as such. What was written has been told by its own reply handlers.
     std::vector<Done<void>> waiting = std::exchange(settlement.done, {});
@@ -164,13 +200,14 @@ bool ValkeyBus::refuse_if_down(Done<T>& done) {
 }
 
 template <class T, class Read>
-void ValkeyBus::ask(std::vector<std::string> arguments, Done<T> done, Read read) {
+void ValkeyBus::ask(Command command, Done<T> done, Read read) {
   if (refuse_if_down(done)) return;
-  link_.command(arguments, [done = std::move(done), read](base::Result<Reply> reply) mutable {
+  auto answered = [done = std::move(done), read](base::Result<Reply> reply) mutable {
     if (!done) return;
     if (!reply) return done(reply.error());
     done(read(*reply));
-  });
+  };
+  link_.command(command.arguments, std::move(answered), command.name);
 }
 
 void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
@@ -193,7 +230,7 @@ void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& f
     append_argument(out, field.value);
   }
   if (!done) done = [](base::Result<std::optional<EntryId>>) {};
-  link_.publish(std::move(done));
+  link_.publish(stream, std::move(done));
 }
 
 void ValkeyBus::settle(const std::string& queue, EntryId id, Done<void> done) {
@@ -248,12 +285,12 @@ void ValkeyBus::flush_settlements() {
       }
     };
     if (!erases) {
-      link_.expect(std::move(told));
+      link_.expect("XACK", queue, std::move(told));
       continue;
     }
     // The last reply speaks for both; an XACK that failed makes XDEL's reply irrelevant, so it is looked at first.
     auto acknowledged = std::make_shared<std::optional<Error>>();
-    link_.expect([acknowledged](base::Result<Reply> reply) {
+    link_.expect("XACK", queue, [acknowledged](base::Result<Reply> reply) {
       if (!reply) *acknowledged = reply.error();
     });
     append_command_header(out, 2 + settlement.erase.size());
@@ -261,7 +298,7 @@ void ValkeyBus::flush_settlements() {
     append_argument(out, queue);
     for (const EntryId id : settlement.erase) append_argument(out, messaging::to_string(id));
     settlement.erase.clear();
-    link_.expect([acknowledged, told = std::move(told)](base::Result<Reply> reply) mutable {
+    link_.expect("XDEL", queue, [acknowledged, told = std::move(told)](base::Result<Reply> reply) mutable {
       if (acknowledged->has_value()) {
         told(**acknowledged);
       } else {
@@ -276,11 +313,11 @@ void ValkeyBus::sweep(const std::string& queue, const std::string& self, std::in
   Settlement& settlement = settlements_[queue];
   settlement.held.insert(settlement.held.end(), settlement.erase.begin(), settlement.erase.end());
   settlement.erase.clear();
-  std::vector<std::string> arguments =
-      script(scripts::kSweep, queue, {options_.group, self, std::to_string(dead_after_ms)});
-  for (const EntryId id : settlement.held) arguments.push_back(messaging::to_string(id));
+  Command command =
+      script("script sweep", scripts::kSweep, queue, {options_.group, self, std::to_string(dead_after_ms)});
+  for (const EntryId id : settlement.held) command.arguments.push_back(messaging::to_string(id));
   ask<void>(
-      std::move(arguments),
+      std::move(command),
       [this, queue, done = std::move(done)](base::Result<void> result) mutable {
         if (!settlements_[queue].held.empty() && !held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
         if (done) done(std::move(result));
@@ -308,29 +345,29 @@ void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) {
 
 void ValkeyBus::renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
                       Done<std::vector<EntryId>> done) {
-  std::vector<std::string> arguments = script(scripts::kRenew, queue, {options_.group, consumer});
-  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
-  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+  Command command = script("script renew", scripts::kRenew, queue, {options_.group, consumer});
+  for (const EntryId id : ids) command.arguments.push_back(messaging::to_string(id));
+  ask<std::vector<EntryId>>(std::move(command), std::move(done), read_ids);
 }
 
 void ValkeyBus::hand_back(const std::string& queue, const std::string& consumer,
                           std::vector<messaging::HandBack> entries, Done<std::vector<EntryId>> done) {
-  std::vector<std::string> arguments =
-      script(scripts::kHandBack, queue, {options_.group, consumer, std::to_string(kParkedIdleMs)});
+  Command command =
+      script("script hand-back", scripts::kHandBack, queue, {options_.group, consumer, std::to_string(kParkedIdleMs)});
   for (const messaging::HandBack& entry : entries) {
-    arguments.push_back(messaging::to_string(entry.id));
-    arguments.push_back(std::to_string(entry.delivery_count));
-    arguments.push_back(std::to_string(entry.new_count));
+    command.arguments.push_back(messaging::to_string(entry.id));
+    command.arguments.push_back(std::to_string(entry.delivery_count));
+    command.arguments.push_back(std::to_string(entry.new_count));
   }
-  ask<std::vector<EntryId>>(std::move(arguments), std::move(done), read_ids);
+  ask<std::vector<EntryId>>(std::move(command), std::move(done), read_ids);
 }
 
 void ValkeyBus::own_pending(const std::string& queue, const std::string& consumer, std::vector<EntryId> in_hand,
                             std::uint32_t limit, Done<std::vector<ClaimedEntry>> done) {
-  std::vector<std::string> arguments =
-      script(scripts::kOwnPending, queue, {options_.group, consumer, std::to_string(limit)});
-  for (const EntryId id : in_hand) arguments.push_back(messaging::to_string(id));
-  ask<std::vector<ClaimedEntry>>(std::move(arguments), std::move(done), read_claimed);
+  Command command =
+      script("script own-pending", scripts::kOwnPending, queue, {options_.group, consumer, std::to_string(limit)});
+  for (const EntryId id : in_hand) command.arguments.push_back(messaging::to_string(id));
+  ask<std::vector<ClaimedEntry>>(std::move(command), std::move(done), read_claimed);
 }
 
 void ValkeyBus::pending_entries(const std::string& queue, std::int64_t min_idle_ms, std::uint32_t limit,
@@ -355,9 +392,9 @@ void ValkeyBus::read_entries(const std::string& queue, std::vector<EntryId> ids,
   static constexpr char kRead[] =
       "local r = {} for i = 1, #ARGV do local e = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) "
       "if #e == 1 then r[#r + 1] = e[1] end end return r";
-  std::vector<std::string> arguments = script(kRead, queue, {});
-  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
-  ask<std::vector<OwnedEntry>>(std::move(arguments), std::move(done),
+  Command command = script("script read", kRead, queue, {});
+  for (const EntryId id : ids) command.arguments.push_back(messaging::to_string(id));
+  ask<std::vector<OwnedEntry>>(std::move(command), std::move(done),
                                [](const Reply& reply) -> base::Result<std::vector<OwnedEntry>> {
                                  std::vector<OwnedEntry> entries;
                                  for (std::size_t i = 0; i < reply.size(); ++i) {
@@ -372,20 +409,20 @@ void ValkeyBus::read_entries(const std::string& queue, std::vector<EntryId> ids,
 
 void ValkeyBus::claim(const std::string& queue, const std::string& consumer, const std::string& from,
                       std::vector<PendingEntry> entries, Done<std::vector<ClaimedEntry>> done) {
-  std::vector<std::string> arguments = script(scripts::kClaim, queue, {options_.group, consumer, from});
+  Command command = script("script claim", scripts::kClaim, queue, {options_.group, consumer, from});
   for (const PendingEntry& entry : entries) {
-    arguments.push_back(messaging::to_string(entry.id));
-    arguments.push_back(std::to_string(entry.idle_ms));
+    command.arguments.push_back(messaging::to_string(entry.id));
+    command.arguments.push_back(std::to_string(entry.idle_ms));
   }
-  ask<std::vector<ClaimedEntry>>(std::move(arguments), std::move(done), read_claimed);
+  ask<std::vector<ClaimedEntry>>(std::move(command), std::move(done), read_claimed);
 }
 
 void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) {
   std::sort(ids.begin(), ids.end());
-  std::vector<std::string> arguments = script(scripts::kTake, queue, {options_.group});
-  for (const EntryId id : ids) arguments.push_back(messaging::to_string(id));
+  Command command = script("script take", scripts::kTake, queue, {options_.group});
+  for (const EntryId id : ids) command.arguments.push_back(messaging::to_string(id));
   ask<std::vector<EntryId>>(
-      std::move(arguments),
+      std::move(command),
       [this, queue, done = std::move(done)](base::Result<std::vector<EntryId>> taken) mutable {
         if (!taken || taken->empty()) {
           if (done) done(std::move(taken));
@@ -419,7 +456,7 @@ void ValkeyBus::confirm_incarnation(Done<void> done) {
 }
 
 void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {
-  ask<void>(script(scripts::kRemoveConsumer, queue, {options_.group, consumer}), std::move(done),
+  ask<void>(script("script remove-consumer", scripts::kRemoveConsumer, queue, {options_.group, consumer}), std::move(done),
             [](const Reply&) { return base::Result<void>(); });
 }
 
@@ -444,7 +481,7 @@ void ValkeyBus::consumers(const std::string& queue, Done<std::vector<std::string
 }
 
 void ValkeyBus::ensure_stream(const std::string& stream, base::Duration ttl, EntryId cursor, Done<bool> done) {
-  ask<bool>(script(scripts::kEnsureStream, stream, {text_of(ttl), messaging::to_string(cursor)}), std::move(done),
+  ask<bool>(script("script ensure-stream", scripts::kEnsureStream, stream, {text_of(ttl), messaging::to_string(cursor)}), std::move(done),
             [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
 }
 
@@ -460,10 +497,10 @@ void ValkeyBus::remove_key(const std::string& key) {
 }
 
 void ValkeyBus::subscribers(std::vector<std::string> channels, Done<std::vector<std::uint64_t>> done) {
-  std::vector<std::string> arguments{"PUBSUB", "NUMSUB"};
+  Command command{"PUBSUB", "NUMSUB"};
   const std::size_t asked = channels.size();
-  for (std::string& channel : channels) arguments.push_back(std::move(channel));
-  ask<std::vector<std::uint64_t>>(std::move(arguments), std::move(done),
+  for (std::string& channel : channels) command.arguments.push_back(std::move(channel));
+  ask<std::vector<std::uint64_t>>(std::move(command), std::move(done),
                                   [asked](const Reply& reply) -> base::Result<std::vector<std::uint64_t>> {
                                     if (reply.size() != 2 * asked) return unexpected();
                                     std::vector<std::uint64_t> counts;
@@ -484,9 +521,9 @@ void ValkeyBus::get(const std::string& key, Done<std::optional<std::string>> don
 
 void ValkeyBus::set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
                     Done<bool> done) {
-  std::vector<std::string> arguments{"SET", key, std::move(value), "PX", text_of(ttl)};
-  if (only_if_absent) arguments.emplace_back("NX");
-  ask<bool>(std::move(arguments), std::move(done),
+  Command command{"SET", key, std::move(value), "PX", text_of(ttl)};
+  if (only_if_absent) command.arguments.emplace_back("NX");
+  ask<bool>(std::move(command), std::move(done),
             [](const Reply& reply) -> base::Result<bool> { return !reply.is_nil(); });
 }
 

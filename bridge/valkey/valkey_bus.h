@@ -20,6 +20,9 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
     ValkeyAddress address;
     std::string name;   // prefix of CLIENT SETNAME, e.g. "sidecar-billing"; no spaces
     std::string group;  // ConsumerGroup
+    // A key that is never made and that this process may XADD to: asked now and then whether the server takes writes,
+    // so that the end of a refusal is seen without risking a request. Empty: only what is written tells.
+    std::string probe_key = {};
   };
   // Connects by itself, in later turns.
   ValkeyBus(net::EventLoop& loop, Options options);
@@ -30,6 +33,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::int64_t now_ms() const override;
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
   base::TimePoint connected_since() const override { return connected_since_; }
+  messaging::BusStatus status() const override;
   void add_observer(messaging::BusObserver& observer) override;
   void remove_observer(messaging::BusObserver& observer) override;
 
@@ -77,6 +81,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   // For readers: CLIENT UNBLOCK through the command connection.
   void unblock(std::int64_t client_id);
   net::EventLoop& loop() { return loop_; }
+  BusState& state() { return state_; }
   Link::Options link_options(std::string_view role, base::Duration reply_deadline) const;
 
  private:
@@ -92,18 +97,30 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void on_link_ready() override;
   void on_link_lost(const base::Error& why) override;
   void ask_time();
+  void ask_memory_policy();
+  void probe();
   void flush_settlements();
   // Error outcome_unknown if this connection's server is no longer the one that was greeted.
   void confirm_incarnation(messaging::Done<void> done);
   // Fails `done` in a later turn when not connected.
   template <class T>
   bool refuse_if_down(messaging::Done<T>& done);
+  struct Command {
+    Command(std::initializer_list<std::string> words) : arguments(words) {}
+    Command(std::string_view script_name, std::vector<std::string> words)
+        : arguments(std::move(words)), name(script_name) {}
+    std::vector<std::string> arguments;
+    std::string_view name;  // of a script, for messages
+  };
+  static Command script(std::string_view name, const std::string& text, const std::string& key,
+                        std::initializer_list<std::string> rest);
   // Sends one command; `read` turns its reply into the value.
   template <class T, class Read>
-  void ask(std::vector<std::string> arguments, messaging::Done<T> done, Read read);
+  void ask(Command command, messaging::Done<T> done, Read read);
 
   net::EventLoop& loop_;
   Options options_;
+  mutable BusState state_;
   Link link_;
   std::string incarnation_;
   std::vector<messaging::BusObserver*> observers_;
@@ -112,6 +129,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::int64_t clock_error_ms_ = 0;
   base::TimePoint connected_since_;
   net::Timer time_timer_;
+  net::Timer probe_timer_;
   net::Timer held_timer_;
   std::map<std::string, Settlement> settlements_;
   bool settlement_is_due_ = false;

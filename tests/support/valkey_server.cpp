@@ -16,7 +16,10 @@ constexpr int kPortAttempts = 5;
 
 std::string find_program() {
   const char* path = std::getenv("PATH");
-  for (const std::string name : {"valkey-server", "redis-server"}) {
+  const char* wanted = std::getenv("OUTRIGGER_TEST_SERVER");
+  std::vector<std::string> names{"valkey-server", "redis-server"};
+  if (wanted != nullptr) names = {wanted};
+  for (const std::string& name : names) {
     std::string_view rest = path == nullptr ? "" : path;
     while (!rest.empty()) {
       const std::size_t end = std::min(rest.find(':'), rest.size());

@@ -30,7 +30,7 @@ class ValkeyServer {
     std::vector<std::string> arguments;  // more of the command line, e.g. {"--maxmemory", "10mb"}
   };
 
-  // The program that is used, as found in PATH; empty if there is none.
+  // The program that is used, as found in PATH; empty if there is none. OUTRIGGER_TEST_SERVER=redis-server chooses.
   static const std::string& program();
 
   // REQUIRES !program().empty(). Running and answering afterwards, else the test has failed.
