@@ -70,6 +70,17 @@ struct HandBack {
   std::uint32_t new_count = 0;       // what the next claimer finds before its own claim raises it
 };
 
+// Work streams of one service added up, as they stood at one instant. `length` counts entries; of these `pending` were
+// given to a consumer and not acknowledged, as XPENDING says, `parked` of them to nobody (handed back, and waiting for an
+// instance to take them). What is neither undelivered nor pending was acknowledged a moment ago.
+struct QueueStatistics {
+  std::uint64_t length = 0;
+  std::uint64_t pending = 0;
+  std::uint64_t parked = 0;
+  std::optional<std::uint64_t> lag;  // undelivered entries; nothing where the server cannot tell
+  std::int64_t oldest_age_ms = 0;    // since the oldest unacknowledged entry was written, by the server's clock; 0: none
+};
+
 template <class T>
 using Done = base::UniqueFunction<void(base::Result<T>)>;
 
@@ -207,6 +218,9 @@ class Bus {
   // Removes `consumer` if nothing is pending for it.
   virtual void remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) = 0;
   virtual void queue_length(const std::string& queue, Done<std::uint64_t> done) = 0;
+  // One step over all of these queues; missing ones have nothing in them. Changes nothing, and costs the same whatever is
+  // in the queues.
+  virtual void queue_statistics(std::vector<std::string> queues, Done<QueueStatistics> done) = 0;
   // The names of the group's consumers.
   virtual void consumers(const std::string& queue, Done<std::vector<std::string>> done) = 0;
 

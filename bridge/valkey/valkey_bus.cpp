@@ -160,12 +160,14 @@ void ValkeyBus::ask_time() {
     if (!seconds || !micros) return link_.drop(unexpected());
     const base::TimePoint answered = loop_.clock().monotonic();
     const std::int64_t server_ms = *seconds * 1000 + *micros / 1000;
+    metrics_.round_trip.observe(answered - asked);
     clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
     state_.set_round_trip(answered - asked);
     clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
     // The error is taken off every request's budget: one slow answer must not cost all of them for long.
     time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : kTimeInterval);
     if (std::exchange(is_clock_known_, true)) return;
+    if (!incarnation_.empty()) ++metrics_.reconnects;
     const bool is_new = incarnation_ != link_.incarnation();
     incarnation_ = link_.incarnation();
     connected_since_ = loop_.now();
@@ -464,6 +466,33 @@ void ValkeyBus::queue_length(const std::string& queue, Done<std::uint64_t> done)
   ask<std::uint64_t>({"XLEN", queue}, std::move(done), [](const Reply& reply) -> base::Result<std::uint64_t> {
     return static_cast<std::uint64_t>(reply.integer());
   });
+}
+
+void ValkeyBus::queue_statistics(std::vector<std::string> queues, Done<messaging::QueueStatistics> done) {
+  static constexpr std::size_t kNumbers = 5;  // per queue
+  const std::size_t asked = queues.size();
+  std::vector<std::string> arguments{"EVAL", scripts::kQueueStatistics, std::to_string(asked)};
+  for (std::string& queue : queues) arguments.push_back(std::move(queue));
+  arguments.push_back(options_.group);
+  ask<messaging::QueueStatistics>(
+      std::move(arguments), std::move(done), [asked](const Reply& reply) -> base::Result<messaging::QueueStatistics> {
+        if (reply.size() != asked * kNumbers) return unexpected();
+        messaging::QueueStatistics sum;
+        sum.lag = 0;
+        for (std::size_t i = 0; i < reply.size(); i += kNumbers) {
+          sum.length += static_cast<std::uint64_t>(reply[i].integer());
+          sum.pending += static_cast<std::uint64_t>(reply[i + 1].integer());
+          sum.parked += static_cast<std::uint64_t>(reply[i + 2].integer());
+          const std::int64_t lag = reply[i + 3].integer();
+          if (lag < 0) {
+            sum.lag.reset();
+          } else if (sum.lag) {
+            *sum.lag += static_cast<std::uint64_t>(lag);
+          }
+          sum.oldest_age_ms = std::max(sum.oldest_age_ms, reply[i + 4].integer());
+        }
+        return sum;
+      });
 }
 
 void ValkeyBus::consumers(const std::string& queue, Done<std::vector<std::string>> done) {

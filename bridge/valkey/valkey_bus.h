@@ -9,6 +9,7 @@
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
+#include "bridge/telemetry/metrics.h"
 #include "bridge/valkey/link.h"
 #include "bridge/valkey/valkey_url.h"
 
@@ -61,6 +62,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
+  void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
   void ensure_stream(const std::string& stream, base::Duration ttl, messaging::EntryId cursor,
                      messaging::Done<bool> done) override;
@@ -77,6 +79,14 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
                                                               messaging::CursorReaderHandler& handler) override;
   std::unique_ptr<messaging::AliveSubscription> make_alive_subscription(
       std::string channel, base::UniqueFunction<void(bool)> on_changed) override;
+
+  // Of the command connection.
+  struct Metrics {
+    std::uint64_t reconnects = 0;  // how often it came back
+    // Of the question for the server's time, asked at every connect and every ten seconds.
+    telemetry::DurationHistogram round_trip{telemetry::Buckets::round_trips};
+  };
+  const Metrics& metrics() const { return metrics_; }
 
   // For readers: CLIENT UNBLOCK through the command connection.
   void unblock(std::int64_t client_id);
@@ -133,6 +143,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   net::Timer held_timer_;
   std::map<std::string, Settlement> settlements_;
   bool settlement_is_due_ = false;
+  Metrics metrics_;
 };
 
 }  // namespace outrigger::valkey

@@ -586,6 +586,64 @@ TYPED_TEST_P(BusContract, remove_consumer_spares_one_with_pending_entries) {
   EXPECT_EQ(this->pending().size(), 1u);
 }
 
+TYPED_TEST_P(BusContract, queue_statistics_count_what_is_undelivered_pending_and_parked) {
+  const std::string narrow = this->queue_ + ":1.0.0";
+  const std::string missing = this->queue_ + ":2.0.0";
+  const auto statistics = [&] {
+    return this->template get<messaging::QueueStatistics>([&](auto done) {
+      this->bus_->queue_statistics({this->queue_, narrow, missing}, std::move(done));
+    });
+  };
+  const auto expect = [&](const char* when, std::uint64_t length, std::uint64_t lag, std::uint64_t pending,
+                          std::uint64_t parked) {
+    const messaging::QueueStatistics now = statistics();
+    EXPECT_EQ(now.length, length) << when;
+    EXPECT_EQ(now.lag, lag) << when;
+    EXPECT_EQ(now.pending, pending) << when;
+    EXPECT_EQ(now.parked, parked) << when;
+    if (lag + pending == 0) {
+      EXPECT_EQ(now.oldest_age_ms, 0) << when;
+    }
+  };
+  expect("nothing is there", 0, 0, 0, 0);
+  this->publish_many(narrow, 1);
+  expect("a stream without a group", 1, 1, 0, 0);
+
+  this->ensure_group(narrow);
+  this->ensure_group(this->queue_);
+  this->publish_many(this->queue_, 5);
+  this->fixture_.pass_time(std::chrono::milliseconds(30));
+  expect("published", 6, 6, 0, 0);
+  EXPECT_GE(statistics().oldest_age_ms, 25);
+
+  const Ids ids = this->deliver(this->queue_, "a", 4);
+  expect("delivered", 6, 2, 4, 0);
+  EXPECT_EQ(this->hand_back("a", {{ids[1], 1, 0}}).size(), 1u);
+  expect("one handed back", 6, 2, 4, 1);
+
+  // The highest delivered one is acknowledged and still there: neither undelivered nor pending.
+  this->settle(ids[3]);
+  const messaging::QueueStatistics held = statistics();
+  EXPECT_EQ(held.pending, 3u);
+  EXPECT_EQ(held.lag, 2u);
+
+  this->settle(ids[0]);
+  this->settle(ids[2]);
+  EXPECT_EQ(this->claim("b", "parked", {{ids[1], "parked", 0, 0}}).size(), 1u);
+  this->settle(ids[1]);
+  for (const Id id : this->deliver(this->queue_, "b", 2)) this->settle(id);
+  for (const Id id : this->deliver(narrow, "b", 1)) {
+    EXPECT_TRUE(this->template ask<void>([&](auto done) { this->bus_->settle(narrow, id, std::move(done)); }).has_value());
+  }
+  EXPECT_EQ(statistics().lag, 0u);
+  for (const std::string& queue : {this->queue_, narrow}) {
+    EXPECT_TRUE(this->template ask<void>([&](auto done) {
+                      this->bus_->sweep(queue, "b", 3600'000, std::move(done));
+                    }).has_value());
+  }
+  expect("all is done", 0, 0, 0, 0);
+}
+
 TYPED_TEST_P(BusContract, scripts_tell_that_the_group_is_missing) {
   messaging::Bus& bus = *this->bus_;
   const std::string& queue = this->queue_;
@@ -807,7 +865,8 @@ REGISTER_TYPED_TEST_SUITE_P(BusContract, connects_and_learns_the_incarnation, pu
                             take_gets_what_is_undelivered_or_parked, read_entries_leaves_missing_ones_out,
                             sweep_deletes_acknowledged_entries_in_front,
                             sweep_removes_dead_consumers_that_own_nothing,
-                            remove_consumer_spares_one_with_pending_entries, scripts_tell_that_the_group_is_missing,
+                            remove_consumer_spares_one_with_pending_entries,
+                            queue_statistics_count_what_is_undelivered_pending_and_parked, scripts_tell_that_the_group_is_missing,
                             ensure_stream_makes_it_once_and_above_the_cursor, ensured_stream_ends_unless_refreshed,
                             trim_deletes_up_to_and_including_the_id, keys_are_set_read_and_end,
                             alive_subscription_is_counted_while_it_lives,

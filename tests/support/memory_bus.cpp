@@ -1036,6 +1036,37 @@ void MemoryBus::queue_length(const std::string& queue, Done<std::uint64_t> done)
   });
 }
 
+void MemoryBus::queue_statistics(std::vector<std::string> queues, Done<messaging::QueueStatistics> done) {
+  submit(Op::queue_statistics, std::move(done),
+         [queues = std::move(queues)](MemoryServer& server) -> Result<messaging::QueueStatistics> {
+           messaging::QueueStatistics sum;
+           sum.lag = 0;
+           for (const std::string& queue : queues) {
+             if (!server.exists(queue)) continue;
+             const MemoryServer::Stream* stream = server.find_stream(queue);
+             if (stream == nullptr) return wrong_type();
+             sum.length += stream->entries.size();
+             std::optional<EntryId> oldest;
+             auto undelivered = stream->entries.begin();
+             if (stream->group) {
+               sum.pending += stream->group->pending.size();
+               for (const auto& [id, pending] : stream->group->pending) {
+                 if (pending.consumer == frames::kParkedConsumer) ++sum.parked;
+               }
+               if (!stream->group->pending.empty()) oldest = stream->group->pending.begin()->first;
+               undelivered = stream->entries.upper_bound(stream->group->last_delivered);
+             }
+             *sum.lag += static_cast<std::uint64_t>(std::distance(undelivered, stream->entries.end()));
+             if (undelivered != stream->entries.end()) oldest = std::min(oldest.value_or(undelivered->first), undelivered->first);
+             if (oldest) {
+               sum.oldest_age_ms =
+                   std::max(sum.oldest_age_ms, server.now_ms() - static_cast<std::int64_t>(oldest->ms));
+             }
+           }
+           return sum;
+         });
+}
+
 void MemoryBus::consumers(const std::string& queue, Done<std::vector<std::string>> done) {
   submit(Op::consumers, std::move(done), [queue](MemoryServer& server) -> Result<std::vector<std::string>> {
     if (server.find_group(queue) == nullptr) return no_group();

@@ -25,7 +25,7 @@ namespace outrigger::tests {
 // What a bus may be asked to do, for holds, hooks and counts. `read` is the group read, `read_cursor` the cursor read.
 enum class Op : std::uint8_t {
   publish, settle, note_delivered, ensure_group, renew, hand_back, own_pending, pending_entries, read_entries, claim, take,
-  sweep, remove_consumer, queue_length, consumers, ensure_stream, trim, remove_key, subscribers, get, set, refresh_ttl,
+  sweep, remove_consumer, queue_length, queue_statistics, consumers, ensure_stream, trim, remove_key, subscribers, get, set, refresh_ttl,
   read, unblock, read_cursor, subscribe
 };
 
@@ -234,6 +234,7 @@ class MemoryBus final : public messaging::Bus {
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
+  void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
   void ensure_stream(const std::string& stream, base::Duration ttl, EntryId cursor, messaging::Done<bool> done) override;
   void trim(const std::string& stream, EntryId id) override;

@@ -233,5 +233,49 @@ TEST_F(ValkeyScripts, work_can_be_finished_at_maxmemory) {
   EXPECT_EQ(pending(ids[2]), "parked 0");
 }
 
+TEST_F(ValkeyScripts, queue_statistics_say_when_the_lag_is_not_known) {
+  const auto statistics = [&] {
+    return get<messaging::QueueStatistics>([&](auto done) { bus_->queue_statistics({queue_}, std::move(done)); });
+  };
+  const Ids ids = add_many(5);
+  EXPECT_EQ(statistics().lag, 5u);
+  deliver("a", 2);
+  EXPECT_EQ(statistics().lag, 3u);
+
+  // Somebody deletes what was not delivered: the server cannot tell any more, and neither can we.
+  server_->cli({"XDEL", queue_, text(ids[3])});
+  EXPECT_EQ(statistics().lag, std::nullopt);
+  EXPECT_EQ(statistics().length, 4u);
+  EXPECT_EQ(statistics().pending, 2u);
+
+  // Once all of the rest is delivered, or nothing before it is left, the ids alone say it.
+  deliver("a", 2);
+  EXPECT_EQ(statistics().lag, 0u);
+  add_many(2);
+  for (const Id id : {ids[0], ids[1], ids[2], ids[4]}) {
+    server_->cli({"XACK", queue_, "router", text(id)});
+    server_->cli({"XDEL", queue_, text(id)});
+  }
+  EXPECT_EQ(statistics().lag, 2u);
+}
+
+TEST_F(ValkeyScripts, queue_statistics_of_a_group_that_began_late_are_right) {
+  const std::string late = queue_ + ":late";
+  for (int i = 0; i < 3; ++i) publish(*bus_, late);
+  server_->cli({"XGROUP", "CREATE", late, "router", "$"});
+
+  const auto found = get<messaging::QueueStatistics>([&](auto done) { bus_->queue_statistics({late}, std::move(done)); });
+
+  EXPECT_EQ(found.length, 3u);
+  EXPECT_EQ(found.lag, 0u);
+}
+
+TEST_F(ValkeyScripts, queue_statistics_of_another_kind_of_key_are_an_error) {
+  server_->cli({"SET", queue_ + ":text", "x"});
+
+  EXPECT_NE(fault<messaging::QueueStatistics>([&](auto done) { bus_->queue_statistics({queue_ + ":text"}, std::move(done)); }),
+            "");
+}
+
 }  // namespace
 }  // namespace outrigger::tests
