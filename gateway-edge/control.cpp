@@ -47,6 +47,7 @@ void Control::on_entries(const std::string&, std::span<const EntryView> entries)
   for (const EntryView& entry : entries) {
     auto frame = decoder_.decode(entry.fields);
     if (!frame) {
+      ++refused_frames_;
       base::log_debug("skipped a control frame", {{"why", frame.error().detail}});
       continue;
     }
@@ -57,7 +58,9 @@ void Control::on_entries(const std::string&, std::span<const EntryView> entries)
     } else if (const auto* update = std::get_if<frames::EndpointsUpdate>(&*frame)) {
       received = registry_.receive(*update, at_ms, bus_.now_ms());
     }
-    if (!received) base::log_warn("refused a control frame", {{"why", received.error().detail}});
+    if (received) continue;
+    ++refused_frames_;
+    base::log_warn("refused a control frame", {{"why", received.error().detail}});
   }
   refresh_later();
 }

@@ -29,6 +29,10 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
 
   // Workers saw that the instances' alive channels are empty.
   void report_lost(const std::vector<std::string>& instances);
+  const router::Registry& registry() const { return registry_; }
+  // Mounts that could not be given to the service that announced them, as of the present table.
+  std::size_t route_conflicts() const { return routes_ == nullptr ? 0 : routes_->conflicts().size(); }
+  std::uint64_t refused_frames() const { return refused_frames_; }
   // The retained part of the control stream was read once: the view is not just empty for want of looking.
   bool has_looked() const { return has_looked_; }
 
@@ -68,6 +72,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   bool has_looked_ = false;
   bool has_published_look_ = false;
   base::TimePoint refused_at_;  // when the bus was last seen to refuse writes
+  std::uint64_t refused_frames_ = 0;  // that do not follow the grammar, or that the registry has no room for
   std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
   // service -> what the present table was made from

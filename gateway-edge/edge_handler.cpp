@@ -56,6 +56,9 @@ http1::ResponseHead problem_head(ProblemCode code) {
   return head;
 }
 
+// Details of the record of what a service answered; those of our own answers are codes of problems.
+constexpr std::string_view kViaUpstream = "via_upstream";
+
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
 
 }  // namespace
@@ -74,9 +77,14 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
  public:
   EdgeRequest(EdgeHandler& edge, http1::Exchange& exchange)
       : edge_(edge), exchange_(exchange), started_(edge.loop_.now()), started_wall_(edge.loop_.clock().wall()),
-        view_(edge.view_) {}
+        view_(edge.view_) {
+    edge_.metrics_.begin();
+  }
 
-  ~EdgeRequest() override { write_record(); }
+  ~EdgeRequest() override {
+    count();
+    write_record();
+  }
 
   void start() {
     http1::RequestHead& request = exchange_.request();
@@ -192,7 +200,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     http1::remove_hop_by_hop(head_.headers);
     if (!http1::is_bodiless(head_.status, exchange_.request().method)) head_.headers.remove("Content-Length");
     if (!head_.headers.find("X-Request-Id")) head_.headers.add("X-Request-Id", request_id_);
-    details_ = "via_upstream";
+    details_ = kViaUpstream;
     answer(head_, std::move(body_));
   }
   void on_call_failed(ProblemCode code, std::string_view detail) override {
@@ -223,7 +231,22 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
   }
 
-  // 9 One record, whatever happened.
+  // 9 One count and one record, whatever happened.
+  void count() {
+    using telemetry::RequestEnd;
+    // What was answered here has the code of a problem as its details.
+    const bool is_problem = status_ != 0 && !details_.empty() && details_ != kViaUpstream;
+    RequestEnd end = status_ == 0 ? RequestEnd::cancelled : RequestEnd::answered;
+    if (is_problem && details_ == router::describe(ProblemCode::timeout).code) end = RequestEnd::expired;
+    if (is_problem && details_ == router::describe(ProblemCode::outcome_unknown).code) end = RequestEnd::outcome_unknown;
+    edge_.metrics_.end({.service = match_.metadata != nullptr ? std::string_view(match_.metadata->service) : "",
+                        .route = match_.kind == router::Match::Kind::matched ? match_.route : "",
+                        .method = exchange_.request().method,
+                        .status = status_,
+                        .end = end,
+                        .problem = is_problem ? details_ : "",
+                        .duration = edge_.loop_.now() - started_});
+  }
   void write_record() {
     if (edge_.options_.access_log == telemetry::AccessFormat::off) return;
     const http1::RequestHead& request = exchange_.request();
@@ -327,6 +350,10 @@ void EdgeHandler::on_bad_request(http1::ParseProblem problem, const http1::Reque
   head.headers.add("Content-Type", "application/problem+json");
   // 408, 501 and 505 keep their status; the problem's own code is the nearest.
   body = router::problem_json(code, http1::name_of(problem));
+  ++bad_requests_;
+  metrics_.count({.method = request != nullptr ? std::string_view(request->method) : "",
+                  .status = head.status,
+                  .problem = router::describe(code).code});
   if (options_.access_log == telemetry::AccessFormat::off) return;
   telemetry::AccessRecord record;
   record.start = loop_.clock().wall();

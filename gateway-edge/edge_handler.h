@@ -9,6 +9,7 @@
 #include "bridge/identity/header_policy.h"
 #include "bridge/router/dispatcher.h"
 #include "bridge/telemetry/access_log.h"
+#include "bridge/telemetry/request_metrics.h"
 #include "gateway-edge/routing_view.h"
 
 namespace outrigger::gateway {
@@ -26,6 +27,9 @@ class EdgeHandler final : public http1::RequestHandler {
               Options options);
 
   void set_view(std::shared_ptr<const RoutingView> view);
+  const telemetry::RequestMetrics& metrics() const { return metrics_; }
+  // Messages that were refused before they were requests.
+  std::uint64_t bad_requests() const { return bad_requests_; }
 
  private:
   class EdgeRequest;
@@ -39,6 +43,8 @@ class EdgeHandler final : public http1::RequestHandler {
   const identity::HeaderPolicy& policy_;
   Options options_;
   std::shared_ptr<const RoutingView> view_;
+  telemetry::RequestMetrics metrics_{telemetry::RequestMetrics::Side::caller, "inbound"};
+  std::uint64_t bad_requests_ = 0;
 };
 
 }  // namespace outrigger::gateway

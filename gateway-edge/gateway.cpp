@@ -36,6 +36,7 @@ class Gateway::Worker {
  public:
   Worker(Gateway& gateway, unsigned index)
       : gateway_(gateway),
+        index_(index),
         loop_(base::system_clock()),
         bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
                      gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0)}),
@@ -97,6 +98,9 @@ class Gateway::Worker {
   void stop() {
     loop_.mailbox()->post([this] { loop_.stop(); });
   }
+  void ask_for_report(std::uint64_t scrape) {
+    loop_.mailbox()->post([this, scrape] { report(scrape, false); });
+  }
   bool is_ready() const { return is_ready_.load(std::memory_order_relaxed); }
   // What watch() saw last. The main thread.
   const std::string& bus_problem() const { return bus_problem_; }
@@ -114,6 +118,24 @@ class Gateway::Worker {
     }
     watch_timer_.arm(100ms);
   }
+  // A copy of what was counted here, to the main loop.
+  void report(std::uint64_t scrape, bool is_final) {
+    WorkerReport report;
+    report.requests = edge_.metrics();
+    report.calls = dispatcher_.counters();
+    report.pending_calls = dispatcher_.pending();
+    for (const auto& server : servers_) {
+      report.connections += server->connection_count();
+      report.connections_accepted += server->accepted_total();
+    }
+    report.bad_requests = edge_.bad_requests();
+    report.bus = bus_.metrics();
+    report.is_bus_connected = bus_.is_connected();
+    report.is_final = is_final;
+    gateway_.loop_.mailbox()->post([&gateway = gateway_, index = index_, scrape, report = std::move(report)]() mutable {
+      gateway.metrics_->on_report(index, scrape, std::move(report));
+    });
+  }
   void begin_drain(base::Duration within) {
     drain_timer_.arm(within);
     undrained_ = servers_.size();
@@ -126,6 +148,7 @@ class Gateway::Worker {
   }
   void finish() {
     if (std::exchange(is_finished_, true)) return;
+    report(0, true);
     servers_.clear();
     dispatcher_.close();
     // One more turn writes the deletion of the reply stream.
@@ -138,6 +161,7 @@ class Gateway::Worker {
   }
 
   Gateway& gateway_;
+  unsigned index_;
   net::EventLoop loop_;
   valkey::ValkeyBus bus_;
   router::Dispatcher dispatcher_;
@@ -195,6 +219,10 @@ base::Result<void> Gateway::start() {
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
                                        });
+  metrics_ = std::make_unique<GatewayMetrics>(loop_, bus_, *control_, names_, count, [this](std::uint64_t scrape) {
+    for (auto& worker : workers_) worker->ask_for_report(scrape);
+  });
+  health_.set_metrics(*metrics_);
   health_.add_check("bus", [this] {
     const messaging::BusStatus status = bus_.status();
     return bus_.is_connected() && !status.refuses_writes ? std::string() : status.problem;
@@ -215,6 +243,7 @@ base::Result<void> Gateway::start() {
     base::log_info("health listener is open", {{"address", net::to_string(*at)}});
   }
   for (auto& worker : workers_) worker->run();
+  health_.mark_started();
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "bridge/valkey/valkey_bus.h"
 #include "gateway-edge/control.h"
 #include "gateway-edge/gateway_config.h"
+#include "gateway-edge/gateway_metrics.h"
 
 namespace outrigger::gateway {
 
@@ -40,6 +41,7 @@ class Gateway {
   valkey::ValkeyBus bus_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Control> control_;
+  std::unique_ptr<GatewayMetrics> metrics_;
   app::Health health_;
   net::Timer drain_timer_;
   std::size_t draining_workers_ = 0;

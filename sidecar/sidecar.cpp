@@ -85,6 +85,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       registration_(loop, bus_, names_,
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
       consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_)),
+      metrics_(bus_, consumer_, probe_, config_.service.name),
       drain_timer_(loop, [this] {
         if (is_leaving_) return finish();
         base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
@@ -99,6 +100,7 @@ base::Result<void> Sidecar::start() {
   health_.add_check("service", [this] { return probe_.is_healthy() ? "" : "not reachable"; });
   health_.add_check("reading", [this] { return consumer_.is_reading() ? std::string() : with_cause("not reading the request queue"); });
   health_.add_check("registered", [this] { return registration_.has_said_hello() ? std::string() : with_cause("HELLO not written yet"); });
+  health_.set_metrics(metrics_);
   if (config_.process.health) {
     const auto at = health_.listen(loop_, *config_.process.health);
     if (!at) return at.error();
@@ -111,6 +113,7 @@ base::Result<void> Sidecar::start() {
                                     {"bus", config_.messaging.valkey.to_string_redacted()}});
   probe_.start();
   consumer_.start();
+  health_.mark_started();
   return {};
 }
 
@@ -129,6 +132,7 @@ void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {
   metadata.endpoints = std::move(scraped.endpoints);
   metadata.document = std::move(scraped.document);
   metadata.catch_all = scraped.catch_all;
+  metrics_.set_routes(metadata);
   registration_.set_metadata(metadata);
 }
 

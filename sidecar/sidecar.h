@@ -12,6 +12,7 @@
 #include "sidecar/service_handler.h"
 #include "sidecar/service_probe.h"
 #include "sidecar/sidecar_config.h"
+#include "sidecar/sidecar_metrics.h"
 
 namespace outrigger::sidecar {
 
@@ -32,6 +33,10 @@ class Sidecar final : private router::ConsumerHandler {
   void on_resync_requested(const frames::ResyncRequest& request) override {
     registration_.on_resync_requested(request);
   }
+  void on_request_done(const frames::Request& request, int status, std::string_view outcome, base::Duration service_time,
+                       base::Duration queue_wait) override {
+    metrics_.on_request_done(request, status, outcome == "timeout", service_time, queue_wait);
+  }
 
   void on_scraped(ServiceProbe::Scraped scraped);
   void leave();
@@ -48,6 +53,7 @@ class Sidecar final : private router::ConsumerHandler {
   ServiceProbe probe_;
   Registration registration_;
   router::Consumer consumer_;
+  SidecarMetrics metrics_;
   app::Health health_;
   net::Timer drain_timer_;
   bool is_leaving_ = false;

@@ -270,6 +270,27 @@ std::vector<const Instance*> Registry::instances(std::string_view service) const
   return list;
 }
 
+std::vector<std::string> Registry::queues(std::string_view service, std::size_t limit) const {
+  std::vector<std::string> found{request_queue_(service, {}, {})};
+  const Service* known = find_service(service);
+  if (known == nullptr) return found;
+  for (const bool wants_live : {true, false}) {
+    for (const auto& [id, record] : known->records) {
+      if (record->is_live != wants_live) continue;
+      const InstanceFrame& latest = record->instance.latest;
+      for (const std::string& version : {std::string(), latest.service_version}) {
+        for (const std::string& region : {std::string(), latest.region}) {
+          if (found.size() >= limit) return found;
+          const std::string queue = request_queue_(service, version, region);
+          const bool is_announced = std::find(latest.queues.begin(), latest.queues.end(), queue) != latest.queues.end();
+          if (is_announced && std::find(found.begin(), found.end(), queue) == found.end()) found.push_back(queue);
+        }
+      }
+    }
+  }
+  return found;
+}
+
 const Instance* Registry::find(std::string_view instance) const {
   const auto at = records_.find(std::string(instance));
   return at != records_.end() && at->second.is_live ? &at->second.instance : nullptr;

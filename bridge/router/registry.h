@@ -83,6 +83,9 @@ class Registry {
 
   // Live instances in the order of their ids; pointers are good until the next change.
   std::vector<const Instance*> instances(std::string_view service) const;
+  // The addresses of a service at which something may wait, the base one first: those its instances announced that are
+  // what `request_queue` makes of their service, version and region; of live and of remembered ones, up to `limit`.
+  std::vector<std::string> queues(std::string_view service, std::size_t limit) const;
   // nullptr if it is not live.
   const Instance* find(std::string_view instance) const;
   bool has_live_instance(std::string_view service) const;

@@ -473,5 +473,20 @@ TEST(Registry, any_permutation_and_duplicate_of_control_frames_gives_the_same_re
   }
 }
 
+TEST(Registry, queues_are_those_where_something_may_wait) {
+  Fixture f;
+  f.receive(hello("gone", 1, InstanceState::healthy, "1.0", ""));
+  f.receive(goodbye("gone", 2));
+  InstanceFrame thief = hello("live", 1, InstanceState::healthy, "2.0", "");
+  thief.queues.push_back("router:requests:payroll");
+  f.receive(thief);
+
+  EXPECT_EQ(f.registry.queues("billing", 10),
+            (std::vector<std::string>{"router:requests:billing", "router:requests:billing:2.0", "router:requests:billing:1.0"}));
+  EXPECT_EQ(f.registry.queues("billing", 2),
+            (std::vector<std::string>{"router:requests:billing", "router:requests:billing:2.0"}));
+  EXPECT_EQ(f.registry.queues("unheard-of", 10), (std::vector<std::string>{"router:requests:unheard-of"}));
+}
+
 }  // namespace
 }  // namespace outrigger::router
