@@ -176,15 +176,26 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{program} did not answer PING within 10 s")
 
-    def start_gateway(self, port, *more):
-        return self.start("gateway", self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
+    def start_gateway(self, port, *more, name="gateway"):
+        return self.start(name, self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
                           "--valkey", f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
-                          "--admin", f"unix:{self.folder}/gateway.sock", "--log-level", "info", *more)
+                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
 
     def start_sidecar(self, service, upstream, name):
         return self.start(name, self.programs / "outrigger-sidecar", "--service", service, "--upstream", upstream,
                           "--valkey", f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
                           "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info")
+
+    def wait_for_log(self, name, text, seconds=20):
+        """Until the child of that name has written `text`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if text in self.log_of(name).read_text(errors="replace"):
+                return
+            if any(child.poll() is not None for other, child in self.children if other == name):
+                raise Failure(f"{name} ended")
+            time.sleep(0.05)
+        raise Failure(f"{name} did not say '{text}' within {seconds} s")
 
     def wait_for(self, port, target, seconds=20):
         """Until GET answers 200."""
