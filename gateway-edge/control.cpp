@@ -192,6 +192,20 @@ void Control::ask_for_replay(const std::string& service, const std::string& hash
            });
 }
 
+std::size_t Control::ask_to_replay(std::string_view wanted) {
+  const auto frame = frames::encode(frames::ResyncRequest{options_.gateway, {}, "asked by an operator"});
+  if (!frame) return 0;
+  std::size_t asked = 0;
+  for (const auto& service : registry_.services()) {
+    for (const router::Instance* instance : registry_.instances(service.service)) {
+      if (!wanted.empty() && wanted != instance->latest.instance) continue;
+      bus_.publish(instance->latest.inbox, *frame, {}, [](Result<std::optional<messaging::EntryId>>) {});
+      ++asked;
+    }
+  }
+  return asked;
+}
+
 void Control::publish_view() {
   auto addresses = std::make_shared<router::AddressBook>();
   std::vector<router::RouteSource> sources;
@@ -231,6 +245,7 @@ void Control::publish_view() {
     routed_ = std::move(routed);
     openapi_json_ = std::make_shared<const std::string>(std::move(merged.json));
     openapi_etag_ = std::move(merged.etag);
+    openapi_problems_ = std::move(merged.problems);
     generated_at_ = base::to_rfc3339(loop_.clock().wall());
   }
   for (const auto& [name, text] : shown) {

@@ -36,6 +36,20 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   // The retained part of the control stream was read once: the view is not just empty for want of looking.
   bool has_looked() const { return has_looked_; }
 
+  // For operators: what is known, and the table in effect (nullptr before the first).
+  const router::Registry& registry() const { return registry_; }
+  const router::RouteTable* routes() const { return routes_.get(); }
+  // What that table was made from, by service.
+  using Routed = std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>>;
+  const Routed& routed() const { return routed_; }
+  // What the merged OpenAPI document had to leave out.
+  const std::vector<std::string>& openapi_problems() const { return openapi_problems_; }
+  const std::string& region() const { return options_.region; }
+  std::int64_t bus_now_ms() const { return bus_.now_ms(); }
+  bool is_bus_connected() const { return bus_.is_connected(); }
+  // Asks one live instance to register anew, or all with an empty id. Returns how many were asked.
+  std::size_t ask_to_replay(std::string_view instance);
+
  private:
   void on_entries(const std::string& stream, std::span<const messaging::EntryView> entries) override;
   void on_hello_received(const router::Instance& instance, bool is_new) override;
@@ -76,7 +90,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
   // service -> what the present table was made from
-  std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>> routed_;
+  Routed routed_;
+  std::vector<std::string> openapi_problems_;
   std::shared_ptr<const router::RouteTable> routes_;
   std::shared_ptr<const std::string> openapi_json_;
   std::string openapi_etag_;

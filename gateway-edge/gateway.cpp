@@ -8,6 +8,7 @@
 #include "bridge/base/log.h"
 #include "bridge/net/listener.h"
 #include "gateway-edge/edge_handler.h"
+#include "gateway-edge/gateway_admin.h"
 
 namespace outrigger::gateway {
 namespace {
@@ -177,18 +178,22 @@ class Gateway::Worker {
   std::thread thread_;
 };
 
-Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames names)
+Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames names,
+                 base::UniqueFunction<void()> on_drained)
     : loop_(loop),
       config_(std::move(config)),
       names_(std::move(names)),
       id_(base::new_process_id()),
       bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group(),
                   names_.reply_stream(id_, 0, 0)}),
-      drain_timer_(loop, [this] {
-        base::log_warn("the drain time is over");
-        for (auto& worker : workers_) worker->stop();
-        if (on_drained_) std::exchange(on_drained_, nullptr)();
-      }) {}
+      pre_drain_timer_(loop, [this] { drain_workers(); }),
+      drain_timer_(loop,
+                   [this] {
+                     base::log_warn("the drain time is over");
+                     for (auto& worker : workers_) worker->stop();
+                     if (on_drained_) std::exchange(on_drained_, nullptr)();
+                   }),
+      on_drained_(std::move(on_drained)) {}
 
 Gateway::~Gateway() {
   for (auto& worker : workers_) {
@@ -242,18 +247,27 @@ base::Result<void> Gateway::start() {
     if (!at) return at.error();
     base::log_info("health listener is open", {{"address", net::to_string(*at)}});
   }
+  admin_.add_process_routes(config_.process, [this] { drain(); });
+  add_gateway_routes(admin_, *control_);
+  if (const auto opened = admin_.open(loop_, "outrigger-gateway", config_.process); !opened) return opened.error();
   for (auto& worker : workers_) worker->run();
   health_.mark_started();
   return {};
 }
 
-void Gateway::drain(base::UniqueFunction<void()> done) {
-  base::log_info("draining");
-  on_drained_ = std::move(done);
+void Gateway::drain() {
+  if (std::exchange(is_draining_, true)) return;
+  base::log_info("draining", {{"still_accepts_ms", config_.pre_drain_wait.count()}});
   health_.begin_drain();
-  draining_workers_ = workers_.size();
   drain_timer_.arm(config_.process.drain_time + 1s);  // the workers keep to it themselves; this is for a stuck one
-  for (auto& worker : workers_) worker->drain(config_.process.drain_time);
+  // Whoever sends clients here looks at /readyz now and then: until it has, a closed port would be an error for them.
+  pre_drain_timer_.arm(config_.pre_drain_wait);
+}
+
+void Gateway::drain_workers() {
+  if (config_.pre_drain_wait > 0ms) base::log_info("accepting no more");
+  draining_workers_ = workers_.size();
+  for (auto& worker : workers_) worker->drain(config_.process.drain_time - config_.pre_drain_wait);
 }
 
 void Gateway::on_worker_drained() {

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "bridge/app/admin.h"
 #include "bridge/app/health.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/identity/header_policy.h"
@@ -19,18 +20,21 @@ namespace outrigger::gateway {
 
 class Gateway {
  public:
-  Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames names);
+  // `on_drained` is called once, when a drain is over.
+  Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames names, base::UniqueFunction<void()> on_drained);
   ~Gateway();
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
   // Opens every listener, then starts the workers. Error: a listener cannot be opened.
   base::Result<void> start();
-  // Unready, accepts no more, finishes what runs, ends the workers; then `done`. At the latest after the drain time.
-  void drain(base::UniqueFunction<void()> done);
+  // Unready; after the pre-drain wait accepts no more, finishes what runs, ends the workers. All within the drain time.
+  // Once: later calls change nothing.
+  void drain();
 
  private:
   class Worker;
+  void drain_workers();
   void on_worker_drained();
 
   net::EventLoop& loop_;
@@ -43,7 +47,10 @@ class Gateway {
   std::unique_ptr<Control> control_;
   std::unique_ptr<GatewayMetrics> metrics_;
   app::Health health_;
+  app::Admin admin_;
+  net::Timer pre_drain_timer_;
   net::Timer drain_timer_;
+  bool is_draining_ = false;
   std::size_t draining_workers_ = 0;
   base::UniqueFunction<void()> on_drained_;
 };

@@ -1,5 +1,6 @@
 #include "gateway-edge/gateway_command.h"
 
+#include "bridge/app/admin.h"
 #include "sidecar/sidecar_config.h"
 
 namespace outrigger::gateway {
@@ -14,7 +15,10 @@ std::variant<GatewayConfig, app::ExitNow> load_gateway(int argc, const char* con
   declare_gateway(table, config);
   sidecar::declare_sidecar(table, ignored);
   table.ignore_values_below("Sidecar");
-  const auto finish = [&config](app::ConfigReading& reading) { finish_gateway(reading, config); };
+  const auto finish = [&](app::ConfigReading& reading) {
+    finish_gateway(reading, config);
+    config.process.shown = app::describe_config(table, reading);
+  };
   if (auto exit = app::configure(program, table, finish, argc, argv, environment, standard_input)) return *exit;
   return config;
 }

@@ -6,6 +6,7 @@ namespace outrigger::gateway {
 namespace {
 using base::limits::kKiB;
 using base::limits::kMiB;
+using namespace std::chrono_literals;
 }  // namespace
 
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
@@ -42,10 +43,16 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
                                   {"brief", AccessFormat::brief}},
                                  "One record per request on standard output: JSON, Envoy's line, or a brief one.");
   app::declare_process(table, "Gateway:Process", config.process);
+  table.add_duration("Gateway:Process:PreDrainWait", config.pre_drain_wait, 0ms, 1h,
+                     "Part of DrainTime: how long a gateway that was told to stop still accepts, unready already, until load "
+                     "balancers have noticed.");
 }
 
 void finish_gateway(app::ConfigReading& reading, GatewayConfig& config) {
   app::finish_messaging(reading, "Gateway:Transports:Messaging", config.messaging);
+  if (config.pre_drain_wait > config.process.drain_time) {
+    reading.fail("Gateway:Process:PreDrainWait", "is longer than Gateway:Process:DrainTime, which it is a part of");
+  }
   app::finish_process(reading, "Gateway:Process", "gateway", config.process);
 }
 

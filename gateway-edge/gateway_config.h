@@ -1,6 +1,7 @@
 // Configuration of the gateway: the keys below Gateway. Filled once at start, immutable afterwards.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -36,6 +37,7 @@ struct GatewayConfig {
   } limits;
   telemetry::AccessFormat access_log = telemetry::AccessFormat::json;  // records go to standard output
   app::ProcessConfig process;
+  std::chrono::milliseconds pre_drain_wait{0};  // part of process.drain_time
 };
 
 // Declares every key below Gateway. `config` must outlive the table.

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   int code = 0;
   std::unique_ptr<gateway::Gateway> gateway;
   app::SignalWatcher signals(
-      loop, [&] { gateway->drain([&] { loop.stop(); }); },
+      loop, [&] { gateway->drain(); },
       [&] {
         // At once, whatever the workers are at.
         base::log_warn("stopped by a second signal");
@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
         std::_Exit(1);
       });
   base::start_log(config.process.log_level, config.process.log_format, "outrigger-gateway");
-  gateway = std::make_unique<gateway::Gateway>(loop, std::move(config), std::move(*names));
+  gateway = std::make_unique<gateway::Gateway>(loop, std::move(config), std::move(*names), [&] { loop.stop(); });
   if (const auto started = gateway->start(); !started) {
     base::log_error("cannot start", {{"why", started.error().detail}});
     code = 1;

@@ -19,14 +19,14 @@ int main(int argc, char** argv) {
   int code = 0;
   std::unique_ptr<sidecar::Sidecar> sidecar;
   app::SignalWatcher signals(
-      loop, [&] { sidecar->drain([&] { loop.stop(); }); },
+      loop, [&] { sidecar->drain(); },
       [&] {
         base::log_warn("stopped by a second signal");
         code = 1;
         loop.stop();
       });
   base::start_log(config.process.log_level, config.process.log_format, "outrigger-sidecar");
-  sidecar = std::make_unique<sidecar::Sidecar>(loop, std::move(config), std::move(*names));
+  sidecar = std::make_unique<sidecar::Sidecar>(loop, std::move(config), std::move(*names), [&] { loop.stop(); });
   if (const auto started = sidecar->start(); !started) {
     base::log_error("cannot start", {{"why", started.error().detail}});
     code = 1;

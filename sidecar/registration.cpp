@@ -153,6 +153,8 @@ void Registration::beat() {
 
 void Registration::on_resync_requested(const frames::ResyncRequest& request) {
   if (!request.metadata_hash.empty() && request.metadata_hash != identity_.metadata_hash) return;
+  // Without a hash it is an operator who asks, for all we have said.
+  if (request.metadata_hash.empty() && has_said_hello_) say(FrameType::hello);
   announce();
 }
 

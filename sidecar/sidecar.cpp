@@ -1,5 +1,6 @@
 #include "sidecar/sidecar.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "bridge/app/process.h"
@@ -58,7 +59,8 @@ router::Consumer::Options consumer_options(const SidecarConfig& config, const st
 
 }  // namespace
 
-Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names)
+Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names,
+                 base::UniqueFunction<void()> on_drained)
     : loop_(loop),
       config_(std::move(config)),
       names_(std::move(names)),
@@ -86,11 +88,13 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
       consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_)),
       metrics_(bus_, consumer_, probe_, config_.service.name),
-      drain_timer_(loop, [this] {
-        if (is_leaving_) return finish();
-        base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
-        leave();
-      }) {}
+      drain_timer_(loop,
+                   [this] {
+                     if (is_leaving_) return finish();
+                     base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
+                     leave();
+                   }),
+      on_drained_(std::move(on_drained)) {}
 
 base::Result<void> Sidecar::start() {
   health_.add_check("bus", [this] {
@@ -106,6 +110,10 @@ base::Result<void> Sidecar::start() {
     if (!at) return at.error();
     base::log_info("health listener is open", {{"address", net::to_string(*at)}});
   }
+  admin_.add_process_routes(config_.process, [this] { drain(); });
+  admin_.add_view("/status", "State, requests in hand, counters, the service's health, its document.", {},
+                  [this](const app::AdminQuery&) { return app::AdminAnswer{describe_status()}; });
+  if (const auto opened = admin_.open(loop_, "outrigger-sidecar", config_.process); !opened) return opened.error();
   base::log_info("sidecar starts", {{"service", config_.service.name},
                                     {"version", config_.service.version},
                                     {"instance", instance_},
@@ -123,6 +131,7 @@ std::string Sidecar::with_cause(std::string what) const {
 }
 
 void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {
+  last_scrape_ = {loop_.clock().wall(), scraped.endpoints.size(), scraped.document.size(), scraped.catch_all};
   openapi::ServiceMetadata metadata;
   metadata.service = config_.service.name;
   metadata.service_version = config_.service.version;
@@ -149,8 +158,59 @@ void Sidecar::on_reading_changed(bool is_reading) {
   }
 }
 
-void Sidecar::drain(base::UniqueFunction<void()> done) {
-  on_drained_ = std::move(done);
+std::string Sidecar::describe_status() const {
+  using Json = nlohmann::ordered_json;
+  const router::ConsumerCounters& counts = consumer_.counters();
+  const auto state = [&] {
+    switch (registration_.state()) {
+      case InstanceState::starting: return "starting";
+      case InstanceState::healthy: return "healthy";
+      case InstanceState::degraded: return "degraded";
+      case InstanceState::draining: return "draining";
+    }
+    return "starting";
+  };
+  Json scrape = nullptr;
+  if (last_scrape_.at.count() > 0) {
+    scrape = {{"at", base::to_rfc3339(last_scrape_.at)},
+              {"endpoints", last_scrape_.endpoints},
+              {"document_bytes", last_scrape_.document_bytes},
+              {"every_path", last_scrape_.catch_all}};
+  }
+  const Json status{
+      {"service", config_.service.name},
+      {"version", config_.service.version},
+      {"region", config_.service.region},
+      {"instance", instance_},
+      {"mount", config_.service.mount},
+      {"state", state()},
+      {"registered", registration_.has_said_hello()},
+      {"bus_connected", bus_.is_connected()},
+      {"reading", consumer_.is_reading()},
+      {"queues", queues_},
+      {"max_in_flight", config_.max_in_flight},
+      {"in_flight", consumer_.with_service()},
+      {"waiting", consumer_.waiting()},
+      {"in_hand", consumer_.in_hand()},
+      {"upstream", {{"url", config_.service.upstream_url}, {"healthy", probe_.is_healthy()}, {"last_scrape", scrape}}},
+      {"counters",
+       {{"delivered", counts.delivered},
+        {"begun", counts.begun},
+        {"answered", counts.answered},
+        {"redelivered", counts.redelivered},
+        {"taken_over", counts.taken_over},
+        {"handed_back", counts.handed_back},
+        {"outcome_unknown", counts.outcome_unknown},
+        {"expired", counts.expired},
+        {"duplicates", counts.duplicates},
+        {"malformed", counts.malformed},
+        {"undeliverable", counts.undeliverable},
+        {"leases_lost", counts.leases_lost}}}};
+  return status.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void Sidecar::drain() {
+  if (std::exchange(is_draining_, true)) return;
   health_.begin_drain();
   base::log_info("draining", {{"in_flight", consumer_.in_hand()}});
   probe_.stop();

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "bridge/app/admin.h"
 #include "bridge/app/health.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/net/event_loop.h"
@@ -18,12 +19,14 @@ namespace outrigger::sidecar {
 
 class Sidecar final : private router::ConsumerHandler {
  public:
-  Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names);
+  // `on_drained` is called once, when a drain is over.
+  Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names, base::UniqueFunction<void()> on_drained);
 
   // Opens the health listener and begins. Error: the listener cannot be opened.
   base::Result<void> start();
-  // Stops reading, hands back, finishes, says goodbye; then `done`. At the latest after the drain time.
-  void drain(base::UniqueFunction<void()> done);
+  // Stops reading, hands back, finishes, says goodbye, at the latest after the drain time. Once: later calls change
+  // nothing.
+  void drain();
 
  private:
   std::string with_cause(std::string what) const;
@@ -39,6 +42,7 @@ class Sidecar final : private router::ConsumerHandler {
   }
 
   void on_scraped(ServiceProbe::Scraped scraped);
+  std::string describe_status() const;
   void leave();
   void finish();
 
@@ -55,8 +59,16 @@ class Sidecar final : private router::ConsumerHandler {
   router::Consumer consumer_;
   SidecarMetrics metrics_;
   app::Health health_;
+  app::Admin admin_;
   net::Timer drain_timer_;
+  bool is_draining_ = false;
   bool is_leaving_ = false;
+  struct LastScrape {
+    base::WallMillis at{0};  // 0: none yet
+    std::size_t endpoints = 0;
+    std::size_t document_bytes = 0;
+    bool catch_all = false;
+  } last_scrape_;
   base::UniqueFunction<void()> on_drained_;
 };
 

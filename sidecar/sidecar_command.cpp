@@ -1,5 +1,6 @@
 #include "sidecar/sidecar_command.h"
 
+#include "bridge/app/admin.h"
 #include "gateway-edge/gateway_config.h"
 
 namespace outrigger::sidecar {
@@ -15,7 +16,10 @@ std::variant<SidecarConfig, app::ExitNow> load_sidecar(int argc, const char* con
   declare_sidecar(table, config);
   gateway::declare_gateway(table, ignored);
   table.ignore_values_below("Gateway");
-  const auto finish = [&config](app::ConfigReading& reading) { finish_sidecar(reading, config); };
+  const auto finish = [&](app::ConfigReading& reading) {
+    finish_sidecar(reading, config);
+    config.process.shown = app::describe_config(table, reading);
+  };
   if (auto exit = app::configure(program, table, finish, argc, argv, environment, standard_input)) return *exit;
   return config;
 }

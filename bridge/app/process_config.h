@@ -21,6 +21,7 @@ struct ProcessConfig {
   std::chrono::milliseconds drain_time = std::chrono::seconds(25);
   base::LogLevel log_level = base::LogLevel::info;
   base::LogFormat log_format = base::LogFormat::json;
+  std::string shown;  // the configuration in effect as GET /config of the admin listener shows it
 };
 
 // Declares the keys below `section` ("Gateway:Process"). `config` must outlive the table.

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/log_level.h"
 
 namespace outrigger::base {
 namespace {
@@ -26,16 +27,6 @@ std::unique_ptr<Writers> writers;
 std::atomic<LogLevel> threshold{LogLevel::info};
 LogFormat chosen_format = LogFormat::text;
 std::string program_name;
-
-std::string_view name_of(LogLevel level) {
-  switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warn: return "warn";
-    case LogLevel::error: return "error";
-  }
-  return "info";
-}
 
 // Length of the UTF-8 sequence that starts `text`, 0 if there is none (RFC 3629).
 std::size_t utf8_sequence(std::string_view text) {
@@ -64,7 +55,7 @@ std::string render(LogLevel level, std::string_view message, std::initializer_li
   std::string line;
   line.reserve(128);
   if (chosen_format == LogFormat::json) {
-    line.append("{\"time\":\"").append(at).append("\",\"level\":\"").append(name_of(level));
+    line.append("{\"time\":\"").append(at).append("\",\"level\":\"").append(to_string(level));
     if (!program_name.empty()) line.append("\",\"program\":\"").append(program_name);
     line.append("\",\"message\":\"");
     append_json_escaped(line, message);
@@ -82,7 +73,7 @@ std::string render(LogLevel level, std::string_view message, std::initializer_li
     line.push_back('}');
     return line;
   }
-  line.append(at).append(" ").append(name_of(level)).append(" ");
+  line.append(at).append(" ").append(to_string(level)).append(" ");
   if (!program_name.empty()) line.append(program_name).append(": ");
   line.append(message);
   for (const LogField& field : fields) {
@@ -146,7 +137,21 @@ void start_log(LogLevel level, LogFormat format, std::string_view program) {
   writers = std::move(made);
 }
 
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug: return "debug";
+    case LogLevel::info: return "info";
+    case LogLevel::warn: return "warn";
+    case LogLevel::error: return "error";
+  }
+  return "info";
+}
+
 void stop_log() { writers.reset(); }
+
+void set_log_level(LogLevel level) { threshold.store(level, std::memory_order_relaxed); }
+
+LogLevel log_level() { return threshold.load(std::memory_order_relaxed); }
 
 bool log_is_enabled(LogLevel level) { return level >= threshold.load(std::memory_order_relaxed); }
 

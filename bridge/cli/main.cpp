@@ -4,6 +4,7 @@
 
 #include "bridge/app/command_line.h"
 #include "bridge/cli/dev.h"
+#include "bridge/cli/status.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/valkey/valkey_url.h"
 
@@ -20,12 +21,23 @@ int main(int argc, char** argv) {
   dev_command->add_option("--port", dev.port, "Port of the gateway on 127.0.0.1")->capture_default_str();
   dev_command->add_option("--valkey", dev.valkey, "Use this server instead of a private one");
   dev_command->add_option("services", services, "NAME=URL, as in mine=http://127.0.0.1:3000; a name given twice gets two instances");
+  cli::StatusOptions status;
+  CLI::App* status_command =
+      cli.add_subcommand("status", "Shows the routes and instances of a running gateway, or the state of a running sidecar.");
+  status_command->add_option("--admin", status.admin,
+                             "Its admin listener, HOST:PORT or unix:PATH; default: the gateway's socket in /run/outrigger "
+                             "or $XDG_RUNTIME_DIR/outrigger");
+  status_command->add_option("--token-file", status.token_file, "File with the token that a TCP address demands");
+  status_command->add_option("-o,--output", status.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return cli.exit(error) == 0 ? 0 : 2;
   }
 
+  if (status_command->parsed()) return cli::run_status(status);
   for (const std::string& service : services) {
     const std::size_t equals = service.find('=');
     const std::string name = service.substr(0, equals);

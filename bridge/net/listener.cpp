@@ -23,11 +23,16 @@ Error failure(const Endpoint& at, const char* what) {
   return {Code::refused, std::string("cannot ") + what + " " + to_string(at) + ": " + std::strerror(errno)};
 }
 
-bool is_alive(const SocketAddress& address) {
+// What is at the path of a unix socket that is to be opened.
+enum class AtPath : std::uint8_t { nothing, stale_socket, live_socket, something_else };
+AtPath look_at(const std::string& path, const SocketAddress& address) {
+  struct stat found {};
+  if (::lstat(path.c_str(), &found) != 0) return AtPath::nothing;
+  if (!S_ISSOCK(found.st_mode)) return AtPath::something_else;
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool alive = ::connect(probe, address.get(), address.size) == 0;
+  const bool is_refused = ::connect(probe, address.get(), address.size) != 0 && errno == ECONNREFUSED;
   ::close(probe);
-  return alive;
+  return is_refused ? AtPath::stale_socket : AtPath::live_socket;
 }
 
 }  // namespace
@@ -44,7 +49,17 @@ base::Result<std::unique_ptr<Listener>> Listener::open(EventLoop& loop, const En
   if (fd < 0) return failure(at, "open a socket for");
   const int on = 1;
   if (at.is_unix()) {
-    if (::access(at.unix_path.c_str(), F_OK) == 0 && !is_alive(*address)) ::unlink(at.unix_path.c_str());
+    const AtPath found = look_at(at.unix_path, *address);
+    if (found == AtPath::stale_socket) ::unlink(at.unix_path.c_str());
+    if (found == AtPath::live_socket || found == AtPath::something_else) {
+      ::close(fd);
+      return Error{Code::refused, "cannot listen on " + to_string(at) + ": " +
+                                      (found == AtPath::live_socket
+                                           ? "another process has it; end that one, or choose another path"
+                                           : "the file is there already and is no socket; choose another path")};
+    }
+    // Before bind, so that the socket never has other permissions.
+    ::fchmod(fd, static_cast<mode_t>(options.unix_mode));
   } else {
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (options.reuse_port) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);

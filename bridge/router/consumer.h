@@ -90,6 +90,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   const ConsumerCounters& counters() const { return counters_; }
   std::size_t in_hand() const { return slots_.size(); }
   std::size_t with_service() const { return begun_; }
+  std::size_t waiting() const { return waiting_.size(); }  // for a place at the service
 
  private:
   struct Slot;

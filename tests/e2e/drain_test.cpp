@@ -114,6 +114,54 @@ TEST_F(Drain, gateway_finishes_what_runs_and_closes_its_connections) {
   EXPECT_EQ(valkey().cli({"KEYS", "router:responses:*"}), "");
 }
 
+TEST_F(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
+  Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "1500ms"}, {"Gateway__Process__DrainTime", "20s"}});
+  Sidecar sidecar(valkey(), "orders", service_);
+  ASSERT_TRUE(gateway.wait_for_route("/orders/"));
+  RawClient kept(gateway.port());
+  kept.send(make_request("GET", "/orders/"));
+  ASSERT_EQ(kept.read_response().status, 200);
+  const Stopwatch watch;
+
+  gateway.process().send_signal(SIGTERM);
+  EXPECT_TRUE(eventually("unready", [&] { return get(gateway.health_port(), "/readyz").status == 503; }));
+  // Whoever has not noticed yet is served as before, on old connections and on new ones.
+  int served = 0;
+  while (gateway.process().err().find("accepting no more") == std::string::npos && gateway.process().is_running()) {
+    const RawResponse response = gateway.get("/orders/");
+    if (response.problem.empty()) {
+      EXPECT_EQ(response.status, 200) << response.body;
+      ++served;
+    }
+    if (served == 1) {
+      kept.send(make_request("GET", "/orders/"));
+      const RawResponse again = kept.read_response();
+      EXPECT_EQ(again.status, 200);
+      EXPECT_FALSE(again.has_header("Connection"));
+    }
+  }
+
+  EXPECT_GE(served, 1);
+  EXPECT_TRUE(gateway.process().wait_for_exit());
+  EXPECT_GE(watch.elapsed(), 1500ms);
+  EXPECT_LT(watch.elapsed(), 15s) << "it had nothing to wait for";
+  EXPECT_EQ(gateway.process().status(), 0);
+}
+
+TEST_F(Drain, pre_drain_wait_is_part_of_the_one_deadline) {
+  Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "500ms"}, {"Gateway__Process__DrainTime", "1s"}});
+  Sidecar sidecar(valkey(), "orders", service_);
+  ASSERT_TRUE(gateway.wait_for_route("/orders/"));
+  Asking running(gateway.port(), make_request("GET", "/orders/hold"));
+  ASSERT_TRUE(eventually("it to be at the service", [&] { return service_.held() == 1; }));
+  const Stopwatch watch;
+  EXPECT_TRUE(gateway.process().terminate(15s));
+  EXPECT_GE(watch.elapsed(), 1s);
+  EXPECT_EQ(gateway.process().status(), 0);
+  EXPECT_NE(running.answer().status, 200);
+  EXPECT_EQ(valkey().cli({"KEYS", "router:responses:*"}), "");
+}
+
 TEST_F(Drain, second_signal_stops_at_once) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);

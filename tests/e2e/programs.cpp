@@ -1,5 +1,6 @@
 #include "tests/e2e/programs.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace outrigger::tests {
@@ -8,13 +9,23 @@ namespace {
 // Heartbeats every 200 ms: what waits for one takes no ten seconds.
 constexpr char kShortInterval[] = "200ms";
 
+bool has(const Environment& environment, std::string_view name) {
+  return std::any_of(environment.begin(), environment.end(), [&](const auto& each) { return each.first == name; });
+}
+
+// A flag would win over the variable.
+void add_admin_off(ChildProcess::Options& options, const char* variable) {
+  if (!has(options.environment, variable)) options.command.insert(options.command.end(), {"--admin", "off"});
+}
+
 ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment environment,
                                       std::vector<std::string> flags) {
   ChildProcess::Options options;
   options.command = {OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:0",  "--valkey", valkey.url(), "--health", "127.0.0.1:0",
-                     "--admin",         "off",      "--log-format", "text",     "--workers",  "2"};
+                     "--log-format",    "text",     "--workers",    "2"};
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);
+  add_admin_off(options, "Gateway__Process__Admin");
   return options;
 }
 
@@ -23,13 +34,10 @@ ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_vi
   ChildProcess::Options options;
   options.command = {
       OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream", service.url(),  "--valkey", valkey.url(),
-      "--health",        "off",       "--admin",         "off",        "--log-format", "text"};
+      "--health",        "off",       "--log-format",    "text"};
   options.environment = std::move(environment);
-  bool has_interval = false;
-  for (const auto& variable : options.environment) {
-    has_interval = has_interval || variable.first == "Sidecar__Messaging__HeartbeatInterval";
-  }
-  if (!has_interval) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
+  add_admin_off(options, "Sidecar__Process__Admin");
+  if (!has(options.environment, "Sidecar__Messaging__HeartbeatInterval")) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
   return options;
 }
 

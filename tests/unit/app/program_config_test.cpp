@@ -235,6 +235,20 @@ TEST(ProgramConfig, unknown_names_in_the_other_programs_section_are_errors) {
   config_in(sidecar_from(kBilling, "Gateway: { Workers: many }", {{"Gateway__Listen__1", "x"}}));
 }
 
+TEST(GatewayConfig, pre_drain_wait_is_part_of_the_drain_time) {
+  EXPECT_EQ(config_in(gateway_from({}, "")).pre_drain_wait, 0s);
+  EXPECT_EQ(config_in(gateway_from({}, "Gateway: { Process: { PreDrainWait: 5s } }")).pre_drain_wait, 5s);
+  EXPECT_THAT(exit_in(gateway_from({}, "Gateway: { Process: { PreDrainWait: 26s } }")).err,
+              HasSubstr("is longer than Gateway:Process:DrainTime"));
+}
+
+TEST(GatewayConfig, configuration_in_effect_is_kept_for_operators) {
+  const GatewayConfig config = config_in(gateway_from({"--listen", "127.0.0.1:1"}, "Gateway: { Workers: 3 }"));
+  EXPECT_THAT(config.process.shown, HasSubstr("\"Gateway:Workers\""));
+  EXPECT_THAT(config.process.shown, HasSubstr("flag --listen"));
+  EXPECT_THAT(config.process.shown, testing::Not(HasSubstr("Sidecar:")));
+}
+
 TEST(GatewayConfig, flags_and_environment) {
   const GatewayConfig config = config_in(gateway_from(
       {"--listen", "127.0.0.1:0", "--listen", "unix:/g", "--valkey", "unix:///v?db=2", "--workers", "3"}, kSharedFile,

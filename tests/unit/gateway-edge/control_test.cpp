@@ -70,7 +70,7 @@ class ControlTest : public ::testing::Test {
   const frames::QueueNames names_ = *frames::QueueNames::make({});
   tests::MemoryServer server_{fake_};
   MemoryBus fleet_{server_};  // of the sidecars
-  const std::string inbox_ = names_.inbox(kService, "00000000000000000001");
+  std::string inbox_ = names_.inbox(kService, "00000000000000000001");
   std::uint64_t seq_ = 0;
 };
 
@@ -165,6 +165,30 @@ TEST_F(ControlTest, one_gateway_of_many_asks_for_missing_metadata) {
   fake_.settle();
   EXPECT_TRUE(first->has_route());
   EXPECT_TRUE(second->has_route());
+}
+
+TEST_F(ControlTest, operator_asks_one_instance_or_all_to_replay) {
+  const auto gateway = start();
+  const std::string other = names_.inbox(kService, "00000000000000000002");
+  for (const std::string& inbox : {inbox_, other}) fleet_.ensure_stream(inbox, 1h, {}, {});
+  const auto asked = [&](const std::string& inbox) {
+    return tests::frames_in<ResyncRequest>(server_, names_, inbox).size();
+  };
+  store(metadata("1"));
+  EXPECT_EQ(gateway->control.ask_to_replay(""), 0U);
+  say(FrameType::hello, metadata("1").hash, '1');
+  inbox_ = other;
+  say(FrameType::hello, metadata("1").hash, '2');
+  const std::string first = names_.inbox(kService, "00000000000000000001");
+
+  EXPECT_EQ(gateway->control.ask_to_replay(""), 2U);
+  EXPECT_EQ(gateway->control.ask_to_replay("00000000000000000002"), 1U);
+  EXPECT_EQ(gateway->control.ask_to_replay("00000000000000000003"), 0U);
+  fake_.settle();
+
+  EXPECT_EQ(asked(first), 1U);
+  EXPECT_EQ(asked(other), 2U);
+  EXPECT_EQ(tests::frames_in<ResyncRequest>(server_, names_, first)[0].metadata_hash, "");
 }
 
 TEST_F(ControlTest, routes_stay_for_a_minute_after_the_last_goodbye) {

@@ -75,6 +75,19 @@ TEST_F(RegistrationTest, hello_waits_for_metadata_and_a_state) {
   EXPECT_TRUE(registration_.has_said_hello());
 }
 
+TEST_F(RegistrationTest, operator_who_asks_for_a_replay_gets_all_of_it) {
+  begin();
+  registration_.on_resync_requested({"000000000000000000aa", {}, "asked by an operator"});
+  fake_.settle();
+  EXPECT_EQ(said(), (Types{FrameType::hello, FrameType::hello}));
+  EXPECT_EQ(updates(), 2U);
+  EXPECT_TRUE(registration_.has_said_hello());
+
+  registration_.on_resync_requested({"000000000000000000aa", "another-hash", "missing"});
+  fake_.settle();
+  EXPECT_EQ(updates(), 2U) << "these are not ours to replay";
+}
+
 TEST_F(RegistrationTest, definite_error_of_the_ttl_before_hello_is_tried_again) {
   bus_.fail_next(Op::refresh_ttl, {base::Code::refused, "BUSY"});
   begin();
