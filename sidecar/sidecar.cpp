@@ -92,7 +92,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
                    [this] {
                      if (is_leaving_) return finish();
                      base::log_warn("the drain time is over", {{"unfinished", consumer_.in_hand()}});
-                     leave();
+                     leave(false);
                    }),
       on_drained_(std::move(on_drained)) {}
 
@@ -216,10 +216,11 @@ void Sidecar::drain() {
   probe_.stop();
   registration_.set_state(InstanceState::draining);
   drain_timer_.arm(config_.process.drain_time);
-  consumer_.drain([this] { leave(); });
+  consumer_.drain([this] { leave(true); });
 }
 
-void Sidecar::leave() {
+// `is_done`: nothing is in hand, and nothing is being read any more.
+void Sidecar::leave(bool is_done) {
   if (std::exchange(is_leaving_, true)) return;
   // A bus that hangs is not waited for: what is left over dies by its TTL, or is swept by others.
   drain_timer_.arm(kLeaveTime);
@@ -227,12 +228,17 @@ void Sidecar::leave() {
   if (!bus_.is_connected()) return finish();
   bus_.remove_key(inbox_);
   auto left = std::make_shared<std::size_t>(queues_.size());
+  // The reply to the last of these says that everything before it was written.
+  const auto next = [this, left] {
+    if (--*left == 0) finish();
+  };
   for (const std::string& queue : queues_) {
     bus_.sweep(queue, instance_, 0, {});
-    // The reply to the last of these says that everything before it was written.
-    bus_.remove_consumer(queue, instance_, [this, left](base::Result<void>) {
-      if (--*left == 0) finish();
-    });
+    bus_.remove_consumer(queue, instance_, [next](base::Result<void>) { next(); });
+    // Narrow addresses end with their last reader; the base address stays, callers may queue there.
+    if (!is_done || queue == queues_.back()) continue;
+    ++*left;
+    bus_.remove_unused(queue, [next](base::Result<bool>) { next(); });
   }
 }
 

@@ -43,7 +43,7 @@ class Sidecar final : private router::ConsumerHandler {
 
   void on_scraped(ServiceProbe::Scraped scraped);
   std::string describe_status() const;
-  void leave();
+  void leave(bool is_done);
   void finish();
 
   net::EventLoop& loop_;

@@ -192,6 +192,9 @@ class Bus {
 
   // Makes stream and group (from the first entry) if missing.
   virtual void ensure_group(const std::string& queue, Done<void> done) = 0;
+  // The same, and makes `consumer` a member of the group: others see it though nothing was delivered to it yet (Redis 7.0
+  // does not show who only waits in a blocked read).
+  virtual void join_group(const std::string& queue, const std::string& consumer, Done<void> done) = 0;
   // Ids of `ids` that `consumer` still owns; their idle time is set to 0.
   virtual void renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
                      Done<std::vector<EntryId>> done) = 0;
@@ -217,6 +220,9 @@ class Bus {
   virtual void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms, Done<void> done) = 0;
   // Removes `consumer` if nothing is pending for it.
   virtual void remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) = 0;
+  // Deletes a queue that nobody uses: it is empty, nothing is pending, the group is its only one, and has no consumer but
+  // `parked`. The result says whether it was deleted; a missing one was not.
+  virtual void remove_unused(const std::string& queue, Done<bool> done) = 0;
   virtual void queue_length(const std::string& queue, Done<std::uint64_t> done) = 0;
   // One step over all of these queues; missing ones have nothing in them. Changes nothing, and costs the same whatever is
   // in the queues.

@@ -192,7 +192,7 @@ void Consumer::prepare_queues() {
     read_more();
   };
   for (const std::string& queue : options_.queues) {
-    bus_.ensure_group(queue, [done, queue](Result<void> result) {
+    bus_.join_group(queue, options_.instance, [done, queue](Result<void> result) {
       if (!result && result.error().code != Code::outcome_unknown && result.error().code != Code::closed) {
         base::log_debug("cannot make the consumer group", {{"queue", queue}, {"why", result.error().detail}});
       }

@@ -215,6 +215,22 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then retu
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1)lua";
 
+// A narrow address dies with its last reader. One that is about to read again finds it missing and makes it anew.
+inline constexpr char kRemoveUnused[] = R"lua(
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if #groups ~= 1 then return 0 end
+for i = 1, #groups[1], 2 do
+  if groups[1][i] == 'name' and groups[1][i + 1] ~= ARGV[1] then return 0 end
+  if groups[1][i] == 'pending' and groups[1][i + 1] > 0 then return 0 end
+end
+for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  for i = 1, #c, 2 do
+    if c[i] == 'name' and c[i + 1] ~= 'parked' then return 0 end
+  end
+end
+return redis.call('DEL', KEYS[1]))lua";
+
 // KEYS[1] stream; ARGV[1] TTL in ms, ARGV[2] cursor. A group made and destroyed leaves an empty stream that NOMKSTREAM
 // accepts. XSETID keeps new ids above the cursor of a reader that is already there.
 inline const std::string kEnsureStream = kIdOrder + R"lua(

@@ -345,6 +345,25 @@ void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) {
                 });
 }
 
+void ValkeyBus::join_group(const std::string& queue, const std::string& consumer, Done<void> done) {
+  ensure_group(queue, [this, queue, consumer, done = std::move(done)](base::Result<void> made) mutable {
+    if (!made || refuse_if_down(done)) {
+      if (!made && done) done(std::move(made));
+      return;
+    }
+    link_.command({"XGROUP", "CREATECONSUMER", queue, options_.group, consumer},
+                  [done = std::move(done)](base::Result<Reply> reply) mutable {
+                    if (!done) return;
+                    // Refused for want of memory or rights, it is made by its first delivery; the queue must be there.
+                    const base::Code code = reply ? base::Code::refused : reply.error().code;
+                    const bool is_in_doubt = code == base::Code::not_found || code == base::Code::closed ||
+                                             code == base::Code::outcome_unknown;
+                    if (is_in_doubt) return done(reply.error());
+                    done({});
+                  });
+  });
+}
+
 void ValkeyBus::renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
                       Done<std::vector<EntryId>> done) {
   Command command = script("script renew", scripts::kRenew, queue, {options_.group, consumer});
@@ -460,6 +479,11 @@ void ValkeyBus::confirm_incarnation(Done<void> done) {
 void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {
   ask<void>(script("script remove-consumer", scripts::kRemoveConsumer, queue, {options_.group, consumer}), std::move(done),
             [](const Reply&) { return base::Result<void>(); });
+}
+
+void ValkeyBus::remove_unused(const std::string& queue, Done<bool> done) {
+  ask<bool>(script(scripts::kRemoveUnused, queue, {options_.group}), std::move(done),
+            [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
 }
 
 void ValkeyBus::queue_length(const std::string& queue, Done<std::uint64_t> done) {

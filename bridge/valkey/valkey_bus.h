@@ -43,6 +43,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void settle(const std::string& queue, messaging::EntryId id, messaging::Done<void> done) override;
   void note_delivered(const std::string& queue, messaging::EntryId id) override;
   void ensure_group(const std::string& queue, messaging::Done<void> done) override;
+  void join_group(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
   void renew(const std::string& queue, const std::string& consumer, std::vector<messaging::EntryId> ids,
              messaging::Done<std::vector<messaging::EntryId>> done) override;
   void hand_back(const std::string& queue, const std::string& consumer, std::vector<messaging::HandBack> entries,
@@ -61,6 +62,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
+  void remove_unused(const std::string& queue, messaging::Done<bool> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
   void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;

@@ -1,4 +1,6 @@
 // SIGTERM: what runs is finished, what comes goes elsewhere, nothing is left behind.
+#include <algorithm>
+
 #include "tests/e2e/programs.h"
 
 namespace outrigger::tests {
@@ -115,7 +117,7 @@ TEST_F(Drain, gateway_finishes_what_runs_and_closes_its_connections) {
 }
 
 TEST_F(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
-  Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "1500ms"}, {"Gateway__Process__DrainTime", "20s"}});
+  Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "3s"}, {"Gateway__Process__DrainTime", "20s"}});
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
   RawClient kept(gateway.port());
@@ -143,7 +145,7 @@ TEST_F(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
 
   EXPECT_GE(served, 1);
   EXPECT_TRUE(gateway.process().wait_for_exit());
-  EXPECT_GE(watch.elapsed(), 1500ms);
+  EXPECT_GE(watch.elapsed(), 3s);
   EXPECT_LT(watch.elapsed(), 15s) << "it had nothing to wait for";
   EXPECT_EQ(gateway.process().status(), 0);
 }
@@ -176,6 +178,45 @@ TEST_F(Drain, second_signal_stops_at_once) {
     EXPECT_TRUE(process->wait_for_exit(5s));
     EXPECT_EQ(process->status(), 1);
   }
+}
+
+TEST_F(Drain, narrow_addresses_end_with_their_last_reader) {
+  const std::string base = "router:requests:orders";
+  const auto addresses = [&] {
+    std::string keys = valkey().cli({"KEYS", base + "*"});
+    return static_cast<int>(std::count(keys.begin(), keys.end(), '\n')) + (keys.empty() ? 0 : 1);
+  };
+  Gateway gateway(valkey());
+  const Environment in_eu{{"Sidecar__Service__Region", "eu"}};
+  Sidecar first(valkey(), "orders", service_, in_eu);
+  Sidecar second(valkey(), "orders", twin_, in_eu);
+  ASSERT_TRUE(first.wait_until_registered());
+  ASSERT_TRUE(second.wait_until_registered());
+  ASSERT_TRUE(gateway.wait_for_route("/orders/"));
+  EXPECT_EQ(addresses(), 4);
+
+  EXPECT_TRUE(first.process().terminate());
+  EXPECT_EQ(addresses(), 4) << "the other one reads them";
+  EXPECT_EQ(gateway.get("/orders/").status, 200);
+  EXPECT_TRUE(second.process().terminate());
+
+  EXPECT_EQ(addresses(), 1);
+  EXPECT_EQ(valkey().cli({"EXISTS", base}), "1");
+  Sidecar third(valkey(), "orders", service_, in_eu);
+  ASSERT_TRUE(third.wait_until_registered());
+  EXPECT_TRUE(gateway.wait_for_route("/orders/"));
+  EXPECT_EQ(addresses(), 4);
+}
+
+TEST_F(Drain, address_that_vanishes_under_its_reader_is_made_anew) {
+  Gateway gateway(valkey());
+  Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Service__Region", "eu"}});
+  ASSERT_TRUE(sidecar.wait_until_registered());
+  ASSERT_TRUE(gateway.wait_for_route("/orders/"));
+  // As a goodbye that took a starting reader for none would do.
+  ASSERT_EQ(valkey().cli({"DEL", "router:requests:orders@eu"}), "1");
+  EXPECT_TRUE(eventually("the address", [&] { return valkey().cli({"EXISTS", "router:requests:orders@eu"}) == "1"; }));
+  EXPECT_TRUE(gateway.wait_for_route("/orders/"));
 }
 
 TEST_F(Drain, nothing_is_left_at_valkey_but_what_is_meant_to_stay) {

@@ -644,6 +644,54 @@ TYPED_TEST_P(BusContract, queue_statistics_count_what_is_undelivered_pending_and
   expect("all is done", 0, 0, 0, 0);
 }
 
+TYPED_TEST_P(BusContract, member_of_a_group_is_seen_before_anything_was_delivered_to_it) {
+  const auto join = [&](const char* name) {
+    EXPECT_TRUE(this->template ask<void>([&](auto done) {
+                      this->bus_->join_group(this->queue_, name, std::move(done));
+                    }).has_value());
+  };
+  join("a");
+  join("b");
+  join("a");
+  EXPECT_THAT(this->consumers(), ::testing::UnorderedElementsAre("a", "b"));
+  this->publish_many(this->queue_, 1);
+  EXPECT_EQ(this->deliver(this->queue_, "b", 1).size(), 1u);
+}
+
+TYPED_TEST_P(BusContract, queue_is_removed_only_when_nobody_uses_it) {
+  const auto remove = [&](const std::string& queue) {
+    return this->template ask<bool>([&](auto done) { this->bus_->remove_unused(queue, std::move(done)); }).value();
+  };
+  const auto leave = [&](const char* name) {
+    EXPECT_TRUE(this->template ask<void>([&](auto done) {
+                      this->bus_->remove_consumer(this->queue_, name, std::move(done));
+                    }).has_value());
+  };
+  EXPECT_FALSE(remove("router:requests:missing"));
+  EXPECT_TRUE(this->template ask<void>([&](auto done) {
+                    this->bus_->join_group(this->queue_, "waiting", std::move(done));
+                  }).has_value());
+  EXPECT_FALSE(remove(this->queue_)) << "somebody waits for its entries";
+  leave("waiting");
+  const auto ids = this->publish_many(this->queue_, 2);
+  EXPECT_FALSE(remove(this->queue_)) << "an entry is undelivered";
+  this->deliver(this->queue_, "owner", 2);
+  this->settle(ids[0]);
+  EXPECT_FALSE(remove(this->queue_)) << "an entry is pending";
+  this->settle(ids[1]);
+  this->sweep("other", 3600'000);
+  EXPECT_EQ(this->length(this->queue_), 0u);
+  EXPECT_FALSE(remove(this->queue_)) << "its owner is still a member";
+  leave("owner");
+
+  EXPECT_TRUE(remove(this->queue_));
+
+  EXPECT_FALSE(remove(this->queue_));
+  this->ensure_group(this->queue_);
+  this->publish_many(this->queue_, 1);
+  EXPECT_EQ(this->deliver(this->queue_, "next", 1).size(), 1u);
+}
+
 TYPED_TEST_P(BusContract, scripts_tell_that_the_group_is_missing) {
   messaging::Bus& bus = *this->bus_;
   const std::string& queue = this->queue_;
@@ -866,7 +914,9 @@ REGISTER_TYPED_TEST_SUITE_P(BusContract, connects_and_learns_the_incarnation, pu
                             sweep_deletes_acknowledged_entries_in_front,
                             sweep_removes_dead_consumers_that_own_nothing,
                             remove_consumer_spares_one_with_pending_entries,
-                            queue_statistics_count_what_is_undelivered_pending_and_parked, scripts_tell_that_the_group_is_missing,
+                           queue_statistics_count_what_is_undelivered_pending_and_parked,
+                            member_of_a_group_is_seen_before_anything_was_delivered_to_it,
+                            queue_is_removed_only_when_nobody_uses_it, scripts_tell_that_the_group_is_missing,
                             ensure_stream_makes_it_once_and_above_the_cursor, ensured_stream_ends_unless_refreshed,
                             trim_deletes_up_to_and_including_the_id, keys_are_set_read_and_end,
                             alive_subscription_is_counted_while_it_lives,

@@ -867,6 +867,18 @@ void MemoryBus::ensure_group(const std::string& queue, Done<void> done) {
   });
 }
 
+void MemoryBus::join_group(const std::string& queue, const std::string& consumer, Done<void> done) {
+  submit(Op::ensure_group, std::move(done), [queue, consumer](MemoryServer& server) -> Result<void> {
+    if (server.is_out_of_memory_) return out_of_memory();
+    if (!server.exists(queue)) server.keys_[queue].value = MemoryServer::Stream{};
+    MemoryServer::Stream* stream = server.find_stream(queue);
+    if (stream == nullptr) return wrong_type();
+    if (!stream->group) stream->group.emplace();
+    stream->group->seen_ms.try_emplace(consumer, server.now_ms());
+    return {};
+  });
+}
+
 void MemoryBus::renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
                       Done<std::vector<EntryId>> done) {
   submit(Op::renew, std::move(done),
@@ -1026,6 +1038,17 @@ void MemoryBus::remove_consumer(const std::string& queue, const std::string& con
     }
     group->seen_ms.erase(consumer);
     return {};
+  });
+}
+
+void MemoryBus::remove_unused(const std::string& queue, Done<bool> done) {
+  submit(Op::remove_unused, std::move(done), [queue](MemoryServer& server) -> Result<bool> {
+    const MemoryServer::Group* group = server.find_group(queue);
+    if (group == nullptr || server.length(queue) > 0 || !group->pending.empty()) return false;
+    for (const auto& [consumer, seen] : group->seen_ms) {
+      if (consumer != frames::kParkedConsumer) return false;
+    }
+    return server.remove(queue);
   });
 }
 

@@ -25,7 +25,8 @@ namespace outrigger::tests {
 // What a bus may be asked to do, for holds, hooks and counts. `read` is the group read, `read_cursor` the cursor read.
 enum class Op : std::uint8_t {
   publish, settle, note_delivered, ensure_group, renew, hand_back, own_pending, pending_entries, read_entries, claim, take,
-  sweep, remove_consumer, queue_length, queue_statistics, consumers, ensure_stream, trim, remove_key, subscribers, get, set, refresh_ttl,
+  sweep, remove_consumer, remove_unused, queue_length, queue_statistics, consumers, ensure_stream, trim, remove_key,
+  subscribers, get, set, refresh_ttl,
   read, unblock, read_cursor, subscribe
 };
 
@@ -216,6 +217,7 @@ class MemoryBus final : public messaging::Bus {
   void settle(const std::string& queue, EntryId id, messaging::Done<void> done) override;
   void note_delivered(const std::string& queue, EntryId id) override;
   void ensure_group(const std::string& queue, messaging::Done<void> done) override;
+  void join_group(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
   void renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
              messaging::Done<std::vector<EntryId>> done) override;
   void hand_back(const std::string& queue, const std::string& consumer, std::vector<messaging::HandBack> entries,
@@ -233,6 +235,7 @@ class MemoryBus final : public messaging::Bus {
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
+  void remove_unused(const std::string& queue, messaging::Done<bool> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
   void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
