@@ -16,6 +16,10 @@ void append_number(std::string& out, std::size_t number) {
   out.append(digits, end);
 }
 
+Error too_large(std::size_t limit_bytes) {
+  return Error{Code::too_large, "reply of the server above " + std::to_string(limit_bytes) + " bytes"};
+}
+
 // An arena that grew for one large reply is given back.
 constexpr std::size_t kKeptArenaBytes = 1024 * 1024;
 
@@ -152,13 +156,13 @@ base::Result<std::optional<Reply>> ReplyReader::next() {
     return Error{Code::malformed, std::string("reply of the server: ") + reader_->errstr};
   }
   if (object == nullptr) {
-    if (fed_since_reply_ > limit_bytes_) {
-      return Error{Code::too_large, "reply of the server above " + std::to_string(limit_bytes_) + " bytes"};
-    }
+    if (fed_since_reply_ > limit_bytes_) return too_large(limit_bytes_);
     return std::optional<Reply>();
   }
   // What was fed beyond this reply belongs to the next one.
-  fed_since_reply_ = reader_->len - reader_->pos;
+  const std::size_t reply_bytes = fed_since_reply_ - (reader_->len - reader_->pos);
+  fed_since_reply_ -= reply_bytes;
+  if (reply_bytes > limit_bytes_) return too_large(limit_bytes_);
   return std::optional<Reply>(Reply(*this, Builder::node(object)));
 }
 
