@@ -51,6 +51,9 @@ Result<void> check_depth(std::string_view text, int limit) {
       } else if (c == '"') {
         in_string = false;
       }
+    } else if (c == '\0') {
+      // The library takes it for the end: what stands behind it would travel unread.
+      return Error{Code::malformed, "a NUL byte"};
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {

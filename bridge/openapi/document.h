@@ -15,6 +15,7 @@ namespace outrigger::openapi {
 base::Result<nlohmann::json> parse_document(std::string_view text);
 
 // Error{too_large} if brackets nest deeper than `limit`: JSON values are walked, compared and printed recursively.
+// Error{malformed} if there is a NUL byte outside texts.
 base::Result<void> check_depth(std::string_view json, int limit);
 
 // The path of servers[0].url without its trailing slash, variables replaced by their defaults; empty for the root.
