@@ -111,7 +111,8 @@ Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
   std::vector<const Endpoint*> sorted;
   for (const Endpoint& endpoint : metadata.endpoints) sorted.push_back(&endpoint);
   std::sort(sorted.begin(), sorted.end(), [](const Endpoint* a, const Endpoint* b) {
-    return std::tie(a->path, a->method) < std::tie(b->path, b->method);
+    return std::tie(a->path, a->method, a->repeatable, a->timeout, a->hidden) <
+           std::tie(b->path, b->method, b->repeatable, b->timeout, b->hidden);
   });
   json endpoints = json::array();
   for (const Endpoint* endpoint : sorted) {
