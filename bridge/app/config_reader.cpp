@@ -127,6 +127,21 @@ std::string unknown_name(const Name& root, const Name& section, std::string_view
   return "unknown key '" + path + "'" + suggestion(root, section, name);
 }
 
+// Names and values are quoted as they were written, and may have line ends or a terminal's control characters.
+std::string printable(const std::string& text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out.append({'\\', 'x', kHex[byte >> 4], kHex[byte & 15]});
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 std::string print(const ConfigOrigin& origin) {
   if (origin.level == ConfigLevel::environment) return "environment variable " + origin.name;
   if (origin.level != ConfigLevel::file) return origin.name;
@@ -404,7 +419,7 @@ std::vector<std::string> ConfigReading::errors() const {
   std::vector<std::string> lines;
   for (const Failure& failure : sorted) {
     const std::string where = print(failure.origin);
-    lines.push_back(where.empty() ? failure.message : where + ": " + failure.message);
+    lines.push_back(printable(where.empty() ? failure.message : where + ": " + failure.message));
   }
   return lines;
 }
