@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdio>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/log_level.h"
@@ -23,6 +25,7 @@ struct Writers {
   // Last, so that its thread has written everything and ended before the sinks it writes to die.
   std::shared_ptr<spdlog::details::thread_pool> pool;
 };
+std::shared_mutex writers_guard;  // shared to write a line, alone to start and stop
 std::unique_ptr<Writers> writers;
 std::atomic<LogLevel> threshold{LogLevel::info};
 LogFormat chosen_format = LogFormat::text;
@@ -134,6 +137,7 @@ void start_log(LogLevel level, LogFormat format, std::string_view program) {
   };
   made->diagnostics = make("diagnostics", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   made->access = make("access", std::make_shared<spdlog::sinks::stdout_sink_mt>());
+  const std::unique_lock alone(writers_guard);
   writers = std::move(made);
 }
 
@@ -147,7 +151,13 @@ std::string_view to_string(LogLevel level) {
   return "info";
 }
 
-void stop_log() { writers.reset(); }
+void stop_log() {
+  std::unique_ptr<Writers> ending;
+  {
+    const std::unique_lock alone(writers_guard);
+    ending = std::move(writers);
+  }
+}
 
 void set_log_level(LogLevel level) { threshold.store(level, std::memory_order_relaxed); }
 
@@ -158,6 +168,7 @@ bool log_is_enabled(LogLevel level) { return level >= threshold.load(std::memory
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (!log_is_enabled(level)) return;
   const std::string line = render(level, message, fields);
+  const std::shared_lock shared(writers_guard);
   if (writers != nullptr) {
     writers->diagnostics->info(line);
   } else {
@@ -166,6 +177,7 @@ void log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
 }
 
 void log_access_line(std::string_view line) {
+  const std::shared_lock shared(writers_guard);
   if (writers != nullptr) {
     writers->access->info(line);
   } else {

@@ -36,7 +36,7 @@ struct LogField {
 // Starts the background writer to standard error. Call once, before other threads log; without it lines are written at
 // once and in text (tests, tools).
 void start_log(LogLevel level, LogFormat format, std::string_view program);
-// Writes out what is queued and stops the writer. Later lines are written at once.
+// Writes out what is queued and stops the writer, even while other threads log. Later lines are written at once.
 void stop_log();
 bool log_is_enabled(LogLevel level);
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
