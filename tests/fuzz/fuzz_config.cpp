@@ -1,6 +1,6 @@
-// Configuration as the two programs read it. Input: a byte of options, environment variables one per line up to an empty
-// line, then the YAML file. Whatever it is, there are messages of one line each or a configuration; what is shown reads
-// back as what is shown.
+// Configuration as the two programs read it. Input: a byte of options, environment variables one per line up to an
+// empty line, then the YAML file. Whatever it is, there are messages of one line each or a configuration; what is shown
+// reads back as what is shown.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
-// What an intermediary does to header fields, and the removal of identity headers. Input: a byte of options, then fields,
-// one per line. The rules are told again here in other words, and what remains survives a serializer and a parser.
+// What an intermediary does to header fields, and the removal of identity headers. Input: a byte of options, then
+// fields, one per line. The rules are told again here in other words, and what remains survives a serializer and a
+// parser.
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
@@ -41,20 +42,28 @@ Fields fields_of(const HeaderList& headers) {
 
 template <class Predicate>
 Fields without(Fields fields, Predicate predicate) {
-  fields.erase(std::remove_if(fields.begin(), fields.end(),
-                              [&](const auto& field) { return predicate(lower(field.first)); }),
-               fields.end());
+  fields.erase(
+      std::remove_if(fields.begin(), fields.end(), [&](const auto& field) { return predicate(lower(field.first)); }),
+      fields.end());
   return fields;
 }
 
 void check_hop_by_hop(HeaderList headers) {
-  static const std::set<std::string> one_hop = {
-      "connection",     "keep-alive",          "proxy-connection",   "te",
-      "trailer",        "transfer-encoding",   "upgrade",            "http2-settings",
-      "proxy-authenticate", "proxy-authorization", "proxy-authentication-info"};
+  static const std::set<std::string> one_hop = {"connection",
+                                                "keep-alive",
+                                                "proxy-connection",
+                                                "te",
+                                                "trailer",
+                                                "transfer-encoding",
+                                                "upgrade",
+                                                "http2-settings",
+                                                "proxy-authenticate",
+                                                "proxy-authorization",
+                                                "proxy-authentication-info"};
   static const std::set<std::string> end_to_end = {
-      "host",   "content-length", "content-type", "content-encoding", "cache-control", "authorization", "cookie",
-      "set-cookie", "date",       "forwarded",    "via",              "x-request-id",  "traceparent"};
+      "host",       "content-length", "content-type", "content-encoding", "cache-control", "authorization",
+      "cookie",     "set-cookie",     "date",         "forwarded",        "via",           "x-request-id",
+      "traceparent"};
   std::set<std::string> named;
   for (const auto& [name, value] : fields_of(headers)) {
     if (lower(name) != "connection") continue;
@@ -73,9 +82,8 @@ void check_hop_by_hop(HeaderList headers) {
     }
   }
   named.erase("");
-  const Fields expected = without(fields_of(headers), [&](const std::string& name) {
-    return one_hop.count(name) != 0 || named.count(name) != 0;
-  });
+  const Fields expected = without(
+      fields_of(headers), [&](const std::string& name) { return one_hop.count(name) != 0 || named.count(name) != 0; });
   remove_hop_by_hop(headers);
   CHECK(fields_of(headers) == expected);
   remove_hop_by_hop(headers);
@@ -114,7 +122,8 @@ void check_forwarded(HeaderList headers, bool trust_inbound) {
   CHECK(addresses.ends_with("192.0.2.1"));
   if (!trust_inbound) {
     CHECK(addresses == "192.0.2.1" && headers.count("X-Real-IP") == 0);
-    for (const auto& [name, value] : {std::pair("X-Forwarded-Proto", facts.proto), {"X-Forwarded-Host", facts.host},
+    for (const auto& [name, value] : {std::pair("X-Forwarded-Proto", facts.proto),
+                                      {"X-Forwarded-Host", facts.host},
                                       {"X-Forwarded-Prefix", facts.prefix}}) {
       CHECK(headers.count(name) == 1 && *headers.find(name) == value);
     }

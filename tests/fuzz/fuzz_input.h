@@ -1,5 +1,5 @@
-// Reads a fuzz target's input piece by piece: option bytes first, then lines or records of text, so that a corpus can be
-// written and read by people.
+// Reads a fuzz target's input piece by piece: option bytes first, then lines or records of text, so that a corpus can
+// be written and read by people.
 #pragma once
 
 #include <algorithm>

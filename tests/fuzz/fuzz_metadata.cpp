@@ -1,5 +1,6 @@
-// Metadata as they stand at Valkey. Input: a byte of options, then the bytes; with bit 0 they are the JSON inside and are
-// compressed here, since no mutation makes a whole zlib stream. What decodes must encode, and decode again to the same.
+// Metadata as they stand at Valkey. Input: a byte of options, then the bytes; with bit 0 they are the JSON inside and
+// are compressed here, since no mutation makes a whole zlib stream. What decodes must encode, and decode again to the
+// same.
 #include <zlib.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The reader of Valkey's replies. Input: a byte for the cuts, a byte for the limit, then what a server sends. The replies
-// are the same whole and in pieces, and strings that were read can be sent as a command and read back.
+// The reader of Valkey's replies. Input: a byte for the cuts, a byte for the limit, then what a server sends. The
+// replies are the same whole and in pieces, and strings that were read can be sent as a command and read back.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -1,6 +1,6 @@
 // The route table. Input: lines; `S name mount flags` is a service (flags: r refuses what is unlisted, c catches all),
-// `E METHOD /template` one of its endpoints, `R METHOD host /path` a request. Each match is checked against a slow matcher
-// of its own, against the same path spelled otherwise, and the rest of the path must stay inside the mount.
+// `E METHOD /template` one of its endpoints, `R METHOD host /path` a request. Each match is checked against a slow
+// matcher of its own, against the same path spelled otherwise, and the rest of the path must stay inside the mount.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -53,7 +53,8 @@ std::string normal(std::string_view text, bool is_template) {
       encoded = !is_unreserved(c);
       text.remove_prefix(2);
     } else if (is_template) {
-      encoded = c <= 0x20 || c > 0x7e || (c != 0 && std::string_view("\"<>\\^`{|}").find(static_cast<char>(c)) != std::string_view::npos);
+      encoded = c <= 0x20 || c > 0x7e ||
+                (c != 0 && std::string_view("\"<>\\^`{|}").find(static_cast<char>(c)) != std::string_view::npos);
     }
     text.remove_prefix(1);
     if (encoded) {

@@ -1,5 +1,5 @@
-// Addresses of Valkey in every spelling. Input: the text. What was read prints without its password, and what is printed
-// reads back as the same place; messages do not quote what stands where a password may.
+// Addresses of Valkey in every spelling. Input: the text. What was read prints without its password, and what is
+// printed reads back as the same place; messages do not quote what stands where a password may.
 #include <cstddef>
 #include <cstdint>
 #include <string>
