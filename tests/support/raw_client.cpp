@@ -1,14 +1,18 @@
 #include "tests/support/raw_client.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -19,7 +23,6 @@ namespace outrigger::tests {
 namespace {
 
 using base::equals_ignoring_case;
-constexpr base::Duration kBetweenPieces = std::chrono::milliseconds(2);
 
 bool wait_until(int fd, short what, base::TimePoint by) {
   for (;;) {
@@ -35,6 +38,38 @@ std::optional<std::size_t> number(std::string_view text, int base) {
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+// "0100007F:1F90" of an IPv4 address, as /proc/net/tcp writes it.
+std::string proc_name_of(const sockaddr_in& address) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%08X:%04X", address.sin_addr.s_addr, ntohs(address.sin_port));
+  return text;
+}
+
+// Bytes that wait to be read at the other end of a connection on this machine; 0 if its socket is gone.
+std::size_t unread_by_peer(int fd) {
+  sockaddr_in own{};
+  sockaddr_in peer{};
+  socklen_t own_size = sizeof own;
+  socklen_t peer_size = sizeof peer;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_size) != 0 ||
+      getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
+    return 0;
+  }
+  // A unix socket counts as ours what its peer has not read. With TCP that is only what was not acknowledged.
+  int unsent = 0;
+  if (ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent != 0) return static_cast<std::size_t>(unsent);
+  if (own.sin_family != AF_INET) return 0;
+  const std::string sockets = proc_name_of(peer) + " " + proc_name_of(own) + " ";
+  std::ifstream list("/proc/net/tcp");
+  for (std::string line; std::getline(list, line);) {
+    const std::size_t at = line.find(sockets);
+    if (at == std::string::npos) continue;
+    const std::size_t queues = line.find(':', at + sockets.size());  // "st tx_queue:rx_queue"
+    return queues == std::string::npos ? 0 : number(std::string_view(line).substr(queues + 1, 8), 16).value_or(0);
+  }
+  return 0;
 }
 
 }  // namespace
@@ -102,8 +137,15 @@ bool RawClient::send(std::string_view bytes) {
 
 bool RawClient::send(const std::vector<std::string_view>& pieces) {
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    if (i > 0) std::this_thread::sleep_for(kBetweenPieces);
     if (!send(pieces[i])) return false;
+    const base::TimePoint by = deadline();
+    while (i + 1 < pieces.size() && unread_by_peer(fd_) > 0) {
+      if (base::system_clock().monotonic() > by) {
+        problem_ = "deadline";
+        return false;
+      }
+      std::this_thread::yield();
+    }
   }
   return true;
 }

@@ -40,7 +40,8 @@ class RawClient {
 
   // False if not all could be written.
   bool send(std::string_view bytes);
-  // Each piece by a write of its own, a moment apart, so that the peer most likely reads them apart.
+  // Each piece by a write of its own, when the peer has read the one before (the last one is not waited for). A peer on
+  // this machine, by TCP over IPv4 or a unix socket.
   bool send(const std::vector<std::string_view>& pieces);
   // Cuts `bytes` into pieces of `piece_bytes`.
   bool send_in_pieces(std::string_view bytes, std::size_t piece_bytes);

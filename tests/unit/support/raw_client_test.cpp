@@ -31,7 +31,10 @@ class OneAnswer {
       if (closes) shutdown(peer, SHUT_WR);
       char bytes[1024];
       ssize_t count = 0;
-      while ((count = read(peer, bytes, sizeof bytes)) > 0) received_.append(bytes, static_cast<std::size_t>(count));
+      while ((count = read(peer, bytes, sizeof bytes)) > 0) {
+        received_.append(bytes, static_cast<std::size_t>(count));
+        reads_.emplace_back(bytes, static_cast<std::size_t>(count));
+      }
       close(peer);
     });
   }
@@ -45,11 +48,14 @@ class OneAnswer {
     thread_.join();
     return received_;
   }
+  // The same as it was read. REQUIRES received().
+  const std::vector<std::string>& reads() const { return reads_; }
 
  private:
   int listener_;
   std::uint16_t port_ = 0;
   std::string received_;
+  std::vector<std::string> reads_;
   std::thread thread_;
 };
 
@@ -67,6 +73,16 @@ TEST(RawClient, pieces_arrive_as_they_are) {
     EXPECT_TRUE(client.send_in_pieces("abcdefg", 3));
   }
   EXPECT_EQ(server.received(), "GET / HTTP/1.1\r\n\r\nabcdefg");
+}
+
+TEST(RawClient, a_piece_waits_until_the_one_before_was_read) {
+  OneAnswer server("");
+  {
+    RawClient client(server.port());
+    EXPECT_TRUE(client.send({"a", "bc", "d", "efg"}));
+  }
+  EXPECT_EQ(server.received(), "abcdefg");
+  EXPECT_THAT(server.reads(), testing::ElementsAre("a", "bc", "d", "efg"));
 }
 
 TEST(RawClient, reads_by_count_by_mark_and_to_the_end) {
