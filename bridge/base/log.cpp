@@ -3,12 +3,18 @@
 #include <spdlog/async.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <condition_variable>
 #include <cstdio>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <thread>
+#include <utility>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/log_level.h"
@@ -18,10 +24,11 @@ namespace {
 
 // 8,192 lines of about 300 bytes: some 2.5 MiB at worst, several seconds of a very loud process.
 constexpr std::size_t kQueuedLines = 8192;
+// About 6,000 access records: what a reader of standard output may be behind before records are dropped.
+constexpr std::size_t kQueuedAccessBytes = 4 * 1024 * 1024;
 
 struct Writers {
   std::shared_ptr<spdlog::async_logger> diagnostics;
-  std::shared_ptr<spdlog::async_logger> access;
   // Last, so that its thread has written everything and ended before the sinks it writes to die.
   std::shared_ptr<spdlog::details::thread_pool> pool;
 };
@@ -30,6 +37,86 @@ std::unique_ptr<Writers> writers;
 std::atomic<LogLevel> threshold{LogLevel::info};
 LogFormat chosen_format = LogFormat::text;
 std::string program_name;
+
+void write_all(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return;  // nobody reads them any more
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+}
+
+// Access records on their way to standard output: all that came while the last ones were being written go in one call,
+// so that a record costs its thread a copy. They do not share the log's queue: a flood of them pushes no error out.
+class AccessWriter {
+ public:
+  ~AccessWriter() { stop(); }
+  void start() {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(is_running_, true)) return;
+    thread_ = std::thread([this] { run(); });
+  }
+  // Returns when everything is written.
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!std::exchange(is_running_, false)) return;
+    }
+    has_work_.notify_one();
+    thread_.join();
+  }
+  void add(std::string_view line) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (queued_.size() + line.size() >= kQueuedAccessBytes) {
+        ++dropped_;
+        return;
+      }
+      const bool was_empty = queued_.empty();
+      queued_.append(line).push_back('\n');
+      if (!is_running_) {
+        write_all(queued_);
+        queued_.clear();
+      }
+      if (!was_empty) return;  // it knows
+    }
+    has_work_.notify_one();
+  }
+
+ private:
+  void run() {
+    std::string batch;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      has_work_.wait(lock, [this] { return !is_running_ || !queued_.empty(); });
+      if (queued_.empty()) return;
+      batch.clear();
+      batch.swap(queued_);
+      const std::uint64_t dropped = std::exchange(dropped_, 0);
+      lock.unlock();
+      write_all(batch);
+      if (dropped > 0) log_warn("access records were dropped: standard output is read too slowly", {{"records", dropped}});
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;  // guards everything below
+  std::condition_variable has_work_;
+  std::string queued_;
+  std::uint64_t dropped_ = 0;
+  bool is_running_ = false;
+  std::thread thread_;
+};
+AccessWriter access_writer;
+
+// May stand in a text line as it is, without quotes.
+bool is_plain(std::string_view text) {
+  for (const char c : text) {
+    if (c <= ' ' || c > '~' || c == '"' || c == '\\') return false;
+  }
+  return !text.empty();
+}
 
 // Length of the UTF-8 sequence that starts `text`, 0 if there is none (RFC 3629).
 std::size_t utf8_sequence(std::string_view text) {
@@ -78,11 +165,11 @@ std::string render(LogLevel level, std::string_view message, std::initializer_li
   }
   line.append(at).append(" ").append(to_string(level)).append(" ");
   if (!program_name.empty()) line.append(program_name).append(": ");
-  line.append(message);
+  // Messages may name services and mounts, which come from frames.
+  append_json_escaped(line, message);
   for (const LogField& field : fields) {
     line.append(" ").append(field.name).append("=");
-    const bool plain = field.value.find_first_of(" \"\\\n\r\t") == std::string::npos && !field.value.empty();
-    if (plain || field.is_bare) {
+    if (field.is_bare || is_plain(field.value)) {
       line.append(field.value);
     } else {
       line.push_back('"');
@@ -97,28 +184,41 @@ std::string render(LogLevel level, std::string_view message, std::initializer_li
 
 void append_json_escaped(std::string& out, std::string_view text) {
   static constexpr char kDigits[] = "0123456789abcdef";
+  const auto escape = [&out](unsigned char byte) {
+    out.append("\\u00");
+    out.push_back(kDigits[byte >> 4]);
+    out.push_back(kDigits[byte & 15]);
+  };
+  std::size_t run = 0;  // where what can be copied as it is began
   std::size_t i = 0;
   while (i < text.size()) {
-    const char c = text[i];
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80) {
-      const std::size_t length = utf8_sequence(text.substr(i));
-      out.append(length == 0 ? std::string_view("\\ufffd") : text.substr(i, length));
-      i += length == 0 ? 1 : length;
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\') {
+      ++i;
       continue;
     }
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out.append("\\u00");
-      out.push_back(kDigits[byte >> 4]);
-      out.push_back(kDigits[byte & 15]);
-    } else {
-      out.push_back(c);
+    const std::size_t length = byte < 0x80 ? 1 : utf8_sequence(text.substr(i));
+    // U+0080 to U+009F are control characters, too: some terminals obey them.
+    const bool is_c1 = byte == 0xC2 && length == 2 && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (length > 1 && !is_c1) {
+      i += length;
+      continue;
     }
-    ++i;
+    out.append(text, run, i - run);
+    if (length == 0) {
+      out.append("\\ufffd");
+    } else if (is_c1) {
+      escape(static_cast<unsigned char>(text[i + 1]));
+    } else if (byte == '"' || byte == '\\') {
+      out.push_back('\\');
+      out.push_back(static_cast<char>(byte));
+    } else {
+      escape(byte);
+    }
+    i += std::max<std::size_t>(length, 1);
+    run = i;
   }
+  out.append(text, run);
 }
 
 void start_log(LogLevel level, LogFormat format, std::string_view program) {
@@ -136,9 +236,9 @@ void start_log(LogLevel level, LogFormat format, std::string_view program) {
     return logger;
   };
   made->diagnostics = make("diagnostics", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  made->access = make("access", std::make_shared<spdlog::sinks::stdout_sink_mt>());
   const std::unique_lock alone(writers_guard);
   writers = std::move(made);
+  access_writer.start();
 }
 
 std::string_view to_string(LogLevel level) {
@@ -152,6 +252,7 @@ std::string_view to_string(LogLevel level) {
 }
 
 void stop_log() {
+  access_writer.stop();
   std::unique_ptr<Writers> ending;
   {
     const std::unique_lock alone(writers_guard);
@@ -176,14 +277,6 @@ void log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
   }
 }
 
-void log_access_line(std::string_view line) {
-  const std::shared_lock shared(writers_guard);
-  if (writers != nullptr) {
-    writers->access->info(line);
-  } else {
-    std::fprintf(stdout, "%.*s\n", static_cast<int>(line.size()), line.data());
-    std::fflush(stdout);
-  }
-}
+void log_access_line(std::string_view line) { access_writer.add(line); }
 
 }  // namespace outrigger::base

@@ -40,7 +40,8 @@ void start_log(LogLevel level, LogFormat format, std::string_view program);
 void stop_log();
 bool log_is_enabled(LogLevel level);
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
-// A finished line (an access record) to standard output, through the same writer.
+// A finished line (an access record) to standard output, by a background writer of its own: when standard output is
+// read too slowly, records are dropped and their number is logged.
 void log_access_line(std::string_view line);
 
 inline void log_error(std::string_view message, std::initializer_list<LogField> fields = {}) {
@@ -56,8 +57,8 @@ inline void log_debug(std::string_view message, std::initializer_list<LogField> 
   if (log_is_enabled(LogLevel::debug)) log(LogLevel::debug, message, fields);
 }
 
-// Appends `text` to `out` as the inside of a JSON string: quotes, backslashes and control characters escaped; bytes
-// that are not UTF-8 become U+FFFD. Used for logs and problem documents.
+// Appends `text` to `out` as the inside of a JSON string: quotes, backslashes and control characters (C1 ones, too)
+// escaped; bytes that are not UTF-8 become U+FFFD. Used for logs and problem documents.
 void append_json_escaped(std::string& out, std::string_view text);
 
 }  // namespace outrigger::base
