@@ -124,6 +124,8 @@ struct Response {
   bool end = true;                      // no stream data follows
   std::optional<std::uint64_t> length;  // of the whole body, if known and !end
   std::uint32_t service_ms = 0;         // time the service took, for the caller's records
+  // Time the entry waited in its queue before this delivery, likewise; older sidecars do not say.
+  std::optional<std::uint64_t> queue_ms;
   std::string body;                     // field `b`: first (or all) bytes
   friend bool operator==(const Response&, const Response&) = default;
 };

@@ -274,7 +274,7 @@ constexpr auto kMembers = std::to_array<std::string_view>(
     {"v",         "t",           "gateway",     "id",         "method",        "target",       "scheme",
      "authority", "instance",    "attempt",     "seq",        "status",        "reason",       "headers",
      "reply_to",  "deadline_ms", "bus",         "repeatable", "max_attempts",  "traceparent",  "tracestate",
-     "streamed",  "fault",       "detail",      "end",        "abort",         "length",       "service_ms",
+     "streamed",  "fault",       "detail",      "end",        "abort",         "length",       "service_ms",   "queue_ms",
      "bytes",     "service",     "version",     "region",     "name",          "queues",       "group",
      "inbox",     "state",       "interval_ms", "wake",       "metadata_hash", "metadata_key", "protocol"});
 static_assert(kMembers.size() <= 64, "HeadReader keeps one bit for each");
@@ -606,6 +606,7 @@ Result<Frame> read_response(HeadReader& head, std::string_view body) {
   head.flag("end", frame.end, required);
   head.number("length", frame.length);
   head.number("service_ms", frame.service_ms, optional, 0, std::numeric_limits<std::uint32_t>::max());
+  head.number("queue_ms", frame.queue_ms);
   frame.body = body;
   return head.finish<Frame>(std::move(frame));
 }
@@ -737,6 +738,7 @@ Result<EncodedFrame> encode(const Response& frame) {
   head.flag("end", frame.end);
   head.number("length", frame.length);
   if (frame.service_ms != 0) head.number("service_ms", frame.service_ms);
+  head.number("queue_ms", frame.queue_ms);
   return head.finish(FrameType::response, frame.body);
 }
 

@@ -308,6 +308,9 @@ TEST_F(FrameDecoding, response_has_a_status_or_a_fault) {
   EXPECT_EQ(std::get<Response>(*response(R"("status":204)")).status, 204);
   EXPECT_EQ(std::get<Response>(*response(R"("fault":"timeout")")).fault, Fault::timeout);
   EXPECT_EQ(std::get<Response>(*response(R"("fault":"of-a-later-kind")")).fault, Fault::outcome_unknown);
+  // Older sidecars do not say how long it waited.
+  EXPECT_EQ(std::get<Response>(*response(R"("status":204)")).queue_ms, std::nullopt);
+  EXPECT_EQ(std::get<Response>(*response(R"("status":204,"queue_ms":0)")).queue_ms, 0u);
   EXPECT_EQ(fault_of(response(R"("x":1)")), "malformed: member status is missing");
   EXPECT_EQ(fault_of(response(R"("status":200,"fault":"timeout")")), "malformed: member status stands beside a fault");
   EXPECT_EQ(fault_of(response(R"("fault":1)")), "malformed: member fault is not a string");

@@ -185,6 +185,7 @@ class FrameGenerator {
     frame.end = coin();
     if (coin()) frame.length = number();
     frame.service_ms = static_cast<std::uint32_t>(below(std::uint64_t{1} << 32));
+    if (coin()) frame.queue_ms = number();
     frame.body = any_text();
     return frame;
   }
