@@ -5,55 +5,14 @@
 #include <set>
 #include <tuple>
 
+#include "bridge/router/mount.h"
+
 namespace outrigger::router {
 namespace {
 
 constexpr std::size_t kTemplateSegments = 64;  // bounds the recursion of a match
 constexpr int kMatchSteps = 10000;             // nodes one match may visit: templates come from services
 constexpr std::size_t kHostBytes = 255;
-
-bool is_unreserved(unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-         c == '_' || c == '~';
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-void append_encoded(std::string& out, unsigned char c) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  out += '%';
-  out += kHex[c >> 4];
-  out += kHex[c & 15];
-}
-
-// Percent-encoded unreserved characters decoded, the hex digits of the others in upper case. `%2F` stays, so the number
-// of segments does, too. With `encode`, what may not stand in a path is encoded: documents write `/größe`.
-std::string canonical(std::string_view text, bool encode = false) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0) {
-      const auto decoded = static_cast<unsigned char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
-      if (is_unreserved(decoded)) {
-        out += static_cast<char>(decoded);
-      } else {
-        append_encoded(out, decoded);
-      }
-      i += 2;
-    } else if (encode &&
-               (c <= ' ' || c >= 0x7f || std::string_view("\"<>\\^`{|}").find(text[i]) != std::string_view::npos)) {
-      append_encoded(out, c);
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 // The first segment of `path`, which begins after a slash; `path` becomes what follows the next slash, or nothing.
 std::string_view next_segment(std::optional<std::string_view>& path) {
@@ -90,22 +49,6 @@ bool stays_inside(std::string_view path) {
   return true;
 }
 
-// RFC 3986 section 5.2.4.
-std::string remove_dot_segments(std::string_view path) {
-  std::optional<std::string_view> rest = path.substr(1);
-  std::string out;
-  while (rest) {
-    const std::string_view segment = next_segment(rest);
-    if (segment == "..") out.resize(std::min(out.rfind('/'), out.size()));
-    if (!is_dot_segment(segment)) {
-      out.append("/").append(segment);
-    } else if (!rest) {
-      out += '/';
-    }
-  }
-  return out;
-}
-
 // Position in `path` after as many segments as `prefix` has.
 std::size_t size_of_same_segments(std::string_view path, std::string_view prefix) {
   std::size_t at = 0;
@@ -134,10 +77,10 @@ std::vector<std::string> split_segment(std::string_view segment) {
     const auto open = segment.find('{');
     const auto close = open == std::string_view::npos ? open : segment.find('}', open);
     if (close == std::string_view::npos) break;
-    texts.push_back(canonical(segment.substr(0, open), /*encode=*/true));
+    texts.push_back(canonical_path(segment.substr(0, open), /*encode=*/true));
     segment.remove_prefix(close + 1);
   }
-  texts.push_back(canonical(segment, /*encode=*/true));
+  texts.push_back(canonical_path(segment, /*encode=*/true));
   return texts;
 }
 
@@ -204,34 +147,32 @@ void RouteTable::add(const RouteSource& source) {
   Service service;
   service.metadata = source.metadata;
   service.mount = metadata.mount.empty() ? "/" + metadata.service : metadata.mount;
-  const auto refuse = [this, &service](std::string reason) {
-    conflicts_.push_back({service.metadata->service, service.mount, std::move(reason)});
+  const auto refuse = [this, &service](std::string reason, std::string advice) {
+    conflicts_.push_back({service.metadata->service, service.mount, std::move(reason), std::move(advice)});
   };
+  constexpr std::string_view kSetMount = "set another Sidecar:Service:Mount";
 
-  std::string host;
-  service.path = service.mount;
-  if (service.path.rfind("host:", 0) == 0) {
-    const auto slash = std::min(service.path.find('/'), service.path.size());
-    char buffer[kHostBytes];
-    host = normal_host(std::string_view(service.path).substr(5, slash - 5), buffer);
-    if (host.empty()) return refuse("the mount names no host");
-    service.path.erase(0, slash);
-  } else if (service.path.front() != '/') {
-    return refuse("a mount begins with / or host:");
-  }
-  while (!service.path.empty() && service.path.back() == '/') service.path.pop_back();
+  auto mount = parse_mount(service.mount);
+  if (!mount) return refuse(mount.error().detail, std::string(kSetMount));
+  service.path = std::move(mount->path);
   if (service.path.find_first_of("?#{}") != std::string::npos || service.path.find("//") != std::string::npos) {
-    return refuse("a mount is a plain path without empty segments");
+    return refuse("a mount is a plain path without empty segments", std::string(kSetMount));
   }
-  service.path = canonical(service.path, /*encode=*/true);
-  if (has_dot_segment(service.path)) return refuse("a mount has no dot segments");
-  const std::string prefix = (host.empty() ? "" : "host:" + host) + service.path;
+  service.path = canonical_path(service.path, /*encode=*/true);
+  if (has_dot_segment(service.path)) return refuse("a mount has no dot segments", std::string(kSetMount));
+  if (const OwnPath own = own_path_of(service.path); own != OwnPath::none) {
+    return refuse("the path " + std::string(to_string(own)) + " is the gateway's own", std::string(kSetMount));
+  }
+  const std::string prefix = (mount->host.empty() ? "" : "host:" + mount->host) + service.path;
   service.unlisted_route = prefix + "/{path}";
 
-  Mounts& mounts = host.empty() ? mounts_ : mounts_of_hosts_[host];
+  Mounts& mounts = mount->host.empty() ? mounts_ : mounts_of_hosts_[mount->host];
   if (const auto taken = mounts.by_path.find(service.path); taken != mounts.by_path.end()) {
-    return refuse("taken by service " + taken->second->metadata->service);
+    const std::string& other = taken->second->metadata->service;
+    return refuse("taken by service " + other,
+                  "give " + metadata.service + " or " + other + " another Sidecar:Service:Mount");
   }
+  has_wildcards_ = has_wildcards_ || mount->host.substr(0, 1) == "*";
   service.nodes.emplace_back();
   std::vector<const openapi::Endpoint*> sorted;
   for (const openapi::Endpoint& endpoint : metadata.endpoints) sorted.push_back(&endpoint);
@@ -239,7 +180,12 @@ void RouteTable::add(const RouteSource& source) {
     return std::tie(a->path, a->method) < std::tie(b->path, b->method);
   });
   for (const openapi::Endpoint* endpoint : sorted) {
-    if (!add_endpoint(service, *endpoint)) refuse("treated as unlisted: " + endpoint->method + " " + endpoint->path);
+    const std::string name = endpoint->method + " " + endpoint->path;
+    if (own_path_of(service.path + endpoint->path) != OwnPath::none) {
+      refuse("not reachable: " + name + " is a path of the gateway's own", "change the service's mount or this path");
+    } else if (!add_endpoint(service, *endpoint)) {
+      refuse("treated as unlisted: " + name, "of paths that differ in names of parameters only, list one");
+    }
   }
   for (Node& node : service.nodes) {
     std::stable_sort(node.patterns.begin(), node.patterns.end(),
@@ -308,20 +254,34 @@ Match RouteTable::match(std::string_view method, std::string_view host, std::str
   std::string decoded;
   std::string_view compared = path;
   if (path.find('%') != std::string_view::npos) {
-    decoded = canonical(path);
+    decoded = canonical_path(path);
     compared = decoded;
   }
   Match match;
-  if (!mounts_of_hosts_.empty()) {
-    char buffer[kHostBytes];
-    const auto of_host = mounts_of_hosts_.find(normal_host(host, buffer));
-    if (of_host != mounts_of_hosts_.end()) match = match_in(of_host->second, method, compared);
-    if (match.metadata == nullptr && match.kind == Match::Kind::no_route) match = match_in(mounts_, method, compared);
-  } else {
-    match = match_in(mounts_, method, compared);
-  }
+  if (!mounts_of_hosts_.empty()) match = match_host(method, host, compared);
+  if (match.metadata == nullptr && match.kind == Match::Kind::no_route) match = match_in(mounts_, method, compared);
   match.target_path_offset = size_of_same_segments(path, match.mount);
   return match;
+}
+
+// The host itself, then, of the wildcards, the longest.
+Match RouteTable::match_host(std::string_view method, std::string_view host, std::string_view path) const {
+  char buffer[kHostBytes];
+  std::string_view name = normal_host(host, buffer);
+  for (;;) {
+    const auto mounts = mounts_of_hosts_.find(name);
+    if (mounts != mounts_of_hosts_.end()) {
+      Match match = match_in(mounts->second, method, path);
+      if (match.metadata != nullptr || match.kind != Match::Kind::no_route) return match;
+    }
+    if (!has_wildcards_) return {};
+    // `*.example.com` in place of `a.example.com`: the star overwrites the character before the dot.
+    const auto dot = name.find('.', name.substr(0, 1) == "*" ? 2 : 1);
+    if (dot == std::string_view::npos) return {};
+    const auto at = static_cast<std::size_t>(name.data() - buffer) + dot - 1;
+    buffer[at] = '*';
+    name = {buffer + at, name.size() - (dot - 1)};
+  }
 }
 
 Match RouteTable::match_in(const Mounts& mounts, std::string_view method, std::string_view path) const {

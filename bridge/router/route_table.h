@@ -28,6 +28,7 @@ struct RouteConflict {
   std::string service;
   std::string mount;
   std::string reason;
+  std::string advice;  // what an operator can do about it
 };
 
 struct Match {
@@ -57,7 +58,8 @@ class RouteTable {
   RouteTable& operator=(const RouteTable&) = delete;
 
   // `method` as sent; `host` the value of Host, with or without a port; `path` the target as spelled, without query.
-  // The longest mount wins, mounts of the host before others. Templates are compared segment by segment on the path as
+  // Mounts of the host go before others (of wildcards the longest name first), and then the longest mount wins.
+  // Templates are compared segment by segment on the path as
   // spelled, except that percent-encoded unreserved characters equal themselves (RFC 3986 section 6.2.2.2); literal
   // segments go before parameters; a trailing slash counts. HEAD passes where GET is listed, OPTIONS wherever the path
   // is. No allocation unless the path has a `%` or a dot segment, or the method is refused.
@@ -111,11 +113,13 @@ class RouteTable {
 
   void add(const RouteSource& source);
   bool add_endpoint(Service& service, const openapi::Endpoint& endpoint);
+  Match match_host(std::string_view method, std::string_view host, std::string_view path) const;
   Match match_in(const Mounts& mounts, std::string_view method, std::string_view path) const;
 
   std::deque<Service> services_;
   Mounts mounts_;
   TextMap<Mounts> mounts_of_hosts_;
+  bool has_wildcards_ = false;
   std::vector<RouteConflict> conflicts_;
 };
 

@@ -182,6 +182,49 @@ TEST(RouteTable, first_to_register_has_the_mount_and_the_other_is_reported) {
   EXPECT_EQ(by_name.mounted()[1].service, "c");
 }
 
+TEST(RouteTable, conflict_names_both_services_and_what_to_do) {
+  const RouteTable table({source("a", "host:H.example/m", {}, false, 20), source("b", "host:h.EXAMPLE./m/", {}, false, 10)});
+
+  ASSERT_EQ(table.conflicts().size(), 1U);
+  EXPECT_EQ(table.conflicts()[0].service, "a");
+  EXPECT_EQ(table.conflicts()[0].mount, "host:H.example/m");
+  EXPECT_EQ(table.conflicts()[0].reason, "taken by service b");
+  EXPECT_EQ(table.conflicts()[0].advice, "give a or b another Sidecar:Service:Mount");
+}
+
+TEST(RouteTable, wildcard_hosts_take_what_no_exact_host_has) {
+  const RouteTable table({source("exact", "host:a.example.com", {}), source("near", "host:*.b.example.com", {}),
+                          source("far", "host:*.example.com/api", {}), source("root", "/", {})});
+
+  EXPECT_EQ(result(table, "GET", "/x", "A.Example.com:8080"), "exact - host:a.example.com/{path} /x");
+  EXPECT_EQ(result(table, "GET", "/x", "c.b.example.com"), "near - host:*.b.example.com/{path} /x");
+  EXPECT_EQ(result(table, "GET", "/api/x", "d.c.b.example.com."), "near - host:*.b.example.com/{path} /api/x");
+  EXPECT_EQ(result(table, "GET", "/api/x", "c.example.com"), "far - host:*.example.com/api/{path} /x");
+  EXPECT_EQ(result(table, "GET", "/x", "c.example.com"), "root - /{path} /x");
+  EXPECT_EQ(result(table, "GET", "/api/x", "example.com"), "root - /{path} /api/x");
+  EXPECT_EQ(result(table, "GET", "/api/x", "xexample.com"), "root - /{path} /api/x");
+  for (const std::string_view host : {"", ".", "..", ".example.net", "[::1]:80", "com"}) {
+    EXPECT_EQ(result(table, "GET", "/x", host), "root - /{path} /x") << host;
+  }
+}
+
+TEST(RouteTable, mounts_at_the_gateways_own_paths_are_refused) {
+  for (const std::string_view mount : {"/docs", "/docs/", "/%64ocs", "/docs/x", "/openapi.json", "/openapi.yaml",
+                                       "/.well-known/openapi", "/api/v1/gateway/x", "host:h.example/docs"}) {
+    const RouteTable table({source("s", std::string(mount), {})});
+    ASSERT_EQ(table.conflicts().size(), 1U) << mount;
+    EXPECT_NE(table.conflicts()[0].reason.find("is the gateway's own"), std::string::npos);
+    EXPECT_TRUE(table.mounted().empty());
+  }
+  for (const std::string_view mount : {"/api/v1", "/doc", "/docs2", "/.well-known", "/openapi", "/Docs"}) {
+    EXPECT_TRUE(RouteTable({source("s", std::string(mount), {})}).conflicts().empty()) << mount;
+  }
+  const RouteTable hidden({source("root", "/", {"GET /docs", "GET /x"})});
+  ASSERT_EQ(hidden.conflicts().size(), 1U);
+  EXPECT_EQ(hidden.conflicts()[0].reason, "not reachable: GET /docs is a path of the gateway's own");
+  EXPECT_EQ(hidden.mounted().size(), 1U);
+}
+
 TEST(RouteTable, unusable_mounts_are_reported) {
   for (const std::string_view mount :
        {"m", "host:", "host:/x", "/a//b", "/a/../b", "/a/%2e%2e/b", "/a?b", "/{x}", "//"}) {
