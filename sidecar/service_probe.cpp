@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bridge/base/log.h"
+#include "bridge/openapi/reader.h"
 
 namespace outrigger::sidecar {
 namespace {
@@ -39,7 +40,9 @@ ServiceProbe::ServiceProbe(net::EventLoop& loop, Options options, base::UniqueFu
   }
 }
 
-void ServiceProbe::start() { timer_.arm(0s); }
+void ServiceProbe::start() {
+  timer_.arm(0s);
+}
 
 void ServiceProbe::stop() {
   timer_.cancel();
@@ -80,7 +83,9 @@ void ServiceProbe::ask(const std::string& path, Asking what) {
                         *this);
 }
 
-void ServiceProbe::on_response_head(http1::ResponseHead head, bool) { status_ = head.status; }
+void ServiceProbe::on_response_head(http1::ResponseHead head, bool) {
+  status_ = head.status;
+}
 void ServiceProbe::on_response_body(std::string_view bytes) {
   if (asking_ == Asking::document) body_.append(bytes);
 }
@@ -89,13 +94,13 @@ void ServiceProbe::on_response_end() {
   const Asking asked = std::exchange(asking_, Asking::nothing);
   if (asked == Asking::health) return verdict(status_ < 500);
   if (status_ != 200) return scrape(candidate_ + 1);
-  auto endpoints = openapi::endpoints_of(body_);
-  if (!endpoints) {
+  auto parsed = openapi::read_document(body_);
+  if (!parsed) {
     base::log_warn("the service's OpenAPI document cannot be used",
-                   {{"path", candidates_[candidate_]}, {"why", endpoints.error().detail}});
+                   {{"path", candidates_[candidate_]}, {"why", parsed.error().detail}});
     return scrape(candidate_ + 1);
   }
-  on_scraped_({std::move(*endpoints), std::exchange(body_, {}), false});
+  on_scraped_({std::move(parsed->endpoints), std::move(parsed->document), false});
   verdict(true);
 }
 

@@ -40,8 +40,9 @@ std::string expand_variables(const std::string& url, const json& server) {
 
 }  // namespace
 
-Result<void> check_depth(std::string_view text, int limit) {
+Result<void> check_shape(std::string_view text, int limit, std::size_t values) {
   int depth = 0;
+  std::size_t seen = 1;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -58,39 +59,57 @@ Result<void> check_depth(std::string_view text, int limit) {
       in_string = true;
     } else if (c == '{' || c == '[') {
       if (++depth > limit) return Error{Code::too_large, "nested deeper than " + std::to_string(limit) + " levels"};
+      ++seen;
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if (c == ',') {
+      ++seen;
     }
   }
+  if (seen > values) return Error{Code::too_large, "more than " + std::to_string(values) + " values"};
   return {};
 }
 
-Result<json> parse_document(std::string_view text) {
+Result<json> parse_json(std::string_view text) {
   if (text.size() > kDocumentBytes) {
     return Error{Code::too_large, "document of " + std::to_string(text.size()) + " bytes, at most " +
                                       std::to_string(kDocumentBytes) + " are read"};
   }
-  if (auto shallow = check_depth(text, kDocumentDepth); !shallow) return shallow.error();
-  json document;
+  if (auto checked = check_shape(text, kDocumentDepth, kDocumentValues); !checked) return checked.error();
   try {
-    document = json::parse(text);
+    return json::parse(text);
   } catch (const json::exception& e) {
     return Error{Code::malformed, std::string("not JSON: ") + e.what()};
   }
+}
+
+Result<void> check_openapi3(const json& document) {
   if (!document.is_object()) return Error{Code::invalid, "the document is not a JSON object"};
-  if (document.contains("swagger")) {
-    return Error{Code::unsupported, "swagger: version 2.0 documents are not read; convert to OpenAPI 3"};
-  }
   const auto version = document.find("openapi");
   if (version == document.end() || !version->is_string()) {
-    return Error{Code::unsupported, "openapi: missing; this is not an OpenAPI 3 document"};
+    return Error{Code::unsupported, "openapi: missing; this is not an OpenAPI document"};
   }
   if (version->get_ref<const std::string&>().rfind("3.", 0) != 0) {
     return Error{Code::unsupported, "openapi: version \"" + version->get<std::string>() + "\" is not 3.x"};
   }
   const auto paths = document.find("paths");
   if (paths != document.end() && !paths->is_object()) return Error{Code::invalid, "paths: not an object"};
+  return {};
+}
+
+Result<json> parse_document(std::string_view text) {
+  auto document = parse_json(text);
+  if (!document) return document;
+  if (auto checked = check_openapi3(*document); !checked) return checked.error();
   return document;
+}
+
+std::string base_path_of(const json& document, const json& item, const json& operation) {
+  for (const json* level : {&operation, &item}) {
+    const auto servers = level->find("servers");
+    if (servers != level->end() && servers->is_array() && !servers->empty()) return base_path_of(*level);
+  }
+  return base_path_of(document);
 }
 
 std::string base_path_of(const json& document) {
@@ -142,12 +161,12 @@ const json* resolve_path_item(const json& document, const json& item) {
   return nullptr;
 }
 
-const json* find_extension(const json& item, const json& operation, const char* name) {
-  for (const json* level : {&operation, &item}) {
-    const auto found = level->find(name);
-    if (found != level->end()) return &*found;
+bool is_hidden(const json& document, const json& item, const json& operation) {
+  for (const json* level : {&operation, &item, &document}) {
+    const auto found = level->find("x-router-hidden");
+    if (found != level->end()) return *found != json(false);
   }
-  return nullptr;
+  return false;
 }
 
 }  // namespace outrigger::openapi

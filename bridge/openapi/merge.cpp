@@ -143,13 +143,22 @@ std::string escape_pointer(const std::string& text) {
   return escaped;
 }
 
+std::string unescape_pointer(const std::string& text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_escape = text[i] == '~' && i + 1 < text.size();
+    plain += !is_escape ? text[i] : text[++i] == '1' ? '/' : '~';
+  }
+  return plain;
+}
+
 // A service's document taken apart: what it would publish, and what it would publish it with.
 struct Part {
   const ServiceMetadata* metadata = nullptr;
-  std::string host;    // of a Host mount
-  std::string prefix;  // mount and base path
-  std::size_t mount_size = 0;
-  std::map<std::string, json> paths;  // template of the document -> path item, published operations only
+  std::string host;                          // of a Host mount
+  std::string mount;                         // its path, without a trailing slash
+  std::map<std::string, json> paths;         // template outside -> path item, published operations only
+  std::map<std::string, std::string> moved;  // template of the document -> where it (its first operation) is outside
   std::map<Component, json> components;
   json tags = json::array();
 };
@@ -208,9 +217,7 @@ void drop_hidden_components(Part& part, std::vector<json>& hidden) {
 Part take_apart(const ServiceMetadata& metadata, json document) {
   Part part;
   part.metadata = &metadata;
-  part.prefix = mount_of(metadata, part.host);
-  part.mount_size = part.prefix.size();
-  part.prefix += base_path_of(document);
+  part.mount = mount_of(metadata, part.host);
   if (document["openapi"].get_ref<const std::string&>().rfind("3.0", 0) == 0) modernise(document);
   if (document.contains("tags") && document["tags"].is_array()) part.tags = document["tags"];
   if (document.contains("components") && document["components"].is_object()) {
@@ -224,26 +231,28 @@ Part take_apart(const ServiceMetadata& metadata, json document) {
   for (const auto& [path, path_item] : paths.items()) {
     const json* item = path.empty() || path.front() != '/' ? nullptr : resolve_path_item(document, path_item);
     if (item == nullptr) continue;
-    json published = json::object();
     for (const char* key : kOperations) {
       if (!item->contains(key) || !(*item)[key].is_object()) continue;
       json operation = (*item)[key];
-      const json* is_hidden = find_extension(*item, operation, "x-router-hidden");
-      if (is_hidden != nullptr && *is_hidden != json(false)) {
+      if (is_hidden(document, *item, operation)) {
         hidden.push_back(std::move(operation));
         continue;
       }
+      // Servers of its own give an operation a base path of its own, and so a place of its own.
+      const std::string outside = part.mount + base_path_of(document, *item, operation) + path;
+      part.moved.try_emplace(path, outside);
+      const auto [at, is_new] = part.paths.try_emplace(outside, json::object());
+      json& published = at->second;
+      if (!is_new && published.contains(key)) continue;
       operation.erase("servers");
       if (!operation.contains("security") && document.contains("security"))
         operation["security"] = document["security"];
       if (!operation.contains("tags")) operation["tags"] = json::array({metadata.service});
       published[key] = std::move(operation);
+      for (const char* shared : {"parameters", "summary", "description"}) {
+        if (is_new && item->contains(shared)) published[shared] = (*item)[shared];
+      }
     }
-    if (published.empty()) continue;
-    for (const char* key : {"parameters", "summary", "description"}) {
-      if (item->contains(key)) published[key] = (*item)[key];
-    }
-    part.paths[path] = std::move(published);
   }
   drop_hidden_components(part, hidden);
   return part;
@@ -268,7 +277,7 @@ class Merger {
     }
     for (auto& [path, item] : part.paths) {
       rewrite(item, part, renames, operations);
-      add_path(part, part.prefix + path, std::move(item));
+      add_path(part, path, std::move(item));
     }
     for (json& tag : part.tags) {
       if (!tag.is_object() || !tag.contains("name") || !tag["name"].is_string()) continue;
@@ -361,7 +370,9 @@ class Merger {
           if (split_reference(text, component, rest)) {
             replace(component, rest - component.second.size(), component.second.size());
           } else if (text.rfind("#/paths/~1", 0) == 0) {
-            text.insert(8, escape_pointer(part.prefix));
+            const auto end = std::min(text.find('/', 8), text.size());
+            const auto moved = part.moved.find(unescape_pointer(text.substr(8, end - 8)));
+            if (moved != part.moved.end()) text.replace(8, end - 8, escape_pointer(moved->second));
           }
           break;
         case NameKind::security_scheme:
@@ -382,12 +393,12 @@ class Merger {
     if (!part.host.empty()) item["servers"] = json::array({{{"url", "//" + part.host}}});
     auto [at, is_new] = paths_.try_emplace(path);
     if (!is_new) {
-      const bool is_longer = part.mount_size > at->second.mount_size;
+      const bool is_longer = part.mount.size() > at->second.mount_size;
       report(is_longer ? *at->second.metadata : *part.metadata,
              "path " + path + " is left out: another service has it");
       if (!is_longer) return;
     }
-    at->second = {std::move(item), part.mount_size, part.metadata};
+    at->second = {std::move(item), part.mount.size(), part.metadata};
   }
 
   json document_;

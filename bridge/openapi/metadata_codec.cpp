@@ -18,6 +18,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr std::size_t kTextValues = kEndpoints * (12 + 3 * kClaims);  // each with all its claims
 constexpr int kTextDepth = 8;  // the object, its endpoints, and room for members to come
 
 Result<std::string> deflate_text(const std::string& text) {
@@ -81,6 +82,13 @@ Result<ServiceMetadata> from_json(const json& object) {
           return Error{Code::malformed, "endpoints: timeoutMs out of range"};
         }
       }
+      if (const auto claims = entry.find("claims"); claims != entry.end()) {
+        if (claims->size() > kClaims) return Error{Code::too_large, "endpoints: too many claims"};
+        for (const json& claim : *claims) {
+          endpoint.claims.push_back({claim.at("name").get<std::string>(), std::nullopt});
+          if (claim.contains("value")) endpoint.claims.back().value = claim.at("value").get<std::string>();
+        }
+      }
       if (endpoint.method.empty() || endpoint.path.empty() || endpoint.path.front() != '/') {
         return Error{Code::malformed, "endpoints: \"" + endpoint.method + " " + endpoint.path + "\" is none"};
       }
@@ -120,6 +128,11 @@ Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
     if (endpoint->repeatable) entry["repeatable"] = *endpoint->repeatable;
     if (endpoint->timeout) entry["timeoutMs"] = endpoint->timeout->count();
     if (endpoint->hidden) entry["hidden"] = true;
+    for (const Claim& claim : endpoint->claims) {
+      json& claims = entry["claims"];
+      claims.push_back({{"name", claim.name}});
+      if (claim.value) claims.back()["value"] = *claim.value;
+    }
     endpoints.push_back(std::move(entry));
   }
   const json object = {{"service", metadata.service},
@@ -153,7 +166,7 @@ Result<ServiceMetadata> decode_metadata(std::string_view bytes, std::string_view
   if (!expected_hash.empty() && sha256_hex(*text) != expected_hash) {
     return Error{Code::malformed, "metadata do not have the hash they are stored under"};
   }
-  if (auto shallow = check_depth(*text, kTextDepth); !shallow) return shallow.error();
+  if (auto shallow = check_shape(*text, kTextDepth, kTextValues); !shallow) return shallow.error();
   const json object = json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return Error{Code::malformed, "metadata are not a JSON object"};
   return from_json(object);

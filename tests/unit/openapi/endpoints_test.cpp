@@ -1,5 +1,7 @@
 #include "bridge/openapi/endpoints.h"
 
+#include "bridge/openapi/reader.h"
+
 namespace outrigger::openapi {
 namespace {
 
@@ -7,6 +9,12 @@ using base::Code;
 
 std::string document(const std::string& members) {
   return R"({"openapi":"3.0.3","info":{},)" + members + "}";
+}
+
+base::Result<std::vector<Endpoint>> endpoints_of(std::string_view text) {
+  auto parsed = read_document(text);
+  if (!parsed) return parsed.error();
+  return std::move(parsed->endpoints);
 }
 
 std::vector<std::string> listed(const std::string& text) {
@@ -72,19 +80,13 @@ TEST(Endpoints, errors_say_what_and_where) {
       {"", Code::malformed, "not JSON"},
       {"{\"openapi\":\n \"3.0.0\",}", Code::malformed, "line 2"},
       {"[]", Code::invalid, "object"},
-      {R"({"swagger":"2.0"})", Code::unsupported, "2.0"},
+      {R"({"swagger":"1.2"})", Code::unsupported, "1.2"},
       {R"({"openapi":"4.0"})", Code::unsupported, "4.0"},
       {R"({"info":{}})", Code::unsupported, "openapi"},
       {document(R"("paths":[])"), Code::invalid, "paths"},
       {document(R"("paths":{"a":{}})"), Code::invalid, "paths.a"},
       {document(R"("paths":{"/a":7})"), Code::invalid, "paths./a"},
       {document(R"("paths":{"/a":{"get":7}})"), Code::invalid, "paths./a.get"},
-      {document(R"("paths":{"/a":{"get":{"x-router-timeout":30}}})"), Code::invalid, "paths./a.get.x-router-timeout"},
-      {document(R"("paths":{"/a":{"get":{"x-router-timeout":"25h"}}})"), Code::invalid, "24h"},
-      {document(R"("paths":{"/a":{"get":{"x-router-timeout":"0s"}}})"), Code::invalid, "x-router-timeout"},
-      {document(R"("paths":{"/a":{"get":{"x-router-timeout":"99999999999999999999s"}}})"), Code::invalid, "timeout"},
-      {document(R"("paths":{"/a":{"get":{"x-router-hidden":"yes"}}})"), Code::invalid, "x-router-hidden"},
-      {document(R"("paths":{"/a":{"get":{"x-router-repeatable":1}}})"), Code::invalid, "x-router-repeatable"},
       {std::string(200, '[') + std::string(200, ']'), Code::too_large, "deeper"},
       {std::string(kDocumentBytes + 1, ' '), Code::too_large, "bytes"},
   };
@@ -94,6 +96,106 @@ TEST(Endpoints, errors_say_what_and_where) {
     EXPECT_EQ(endpoints.error().code, one.code) << one.text.substr(0, 100);
     EXPECT_NE(endpoints.error().detail.find(one.part), std::string::npos) << endpoints.error().detail;
   }
+}
+
+TEST(Endpoints, extension_that_cannot_be_read_is_told_and_the_endpoint_stays) {
+  const struct {
+    std::string operation;
+    std::string remark;
+  } cases[] = {
+      {R"("x-router-timeout":30)", "paths./a.get.x-router-timeout"},
+      {R"("x-router-timeout":"25h")", "24h"},
+      {R"("x-router-timeout":"0s")", "paths./a.get.x-router-timeout"},
+      {R"("x-router-timeout":"99999999999999999999s")", "paths./a.get.x-router-timeout"},
+      {R"("x-router-repeatable":1)", "paths./a.get.x-router-repeatable"},
+  };
+  for (const auto& one : cases) {
+    const auto parsed = read_document(document(R"("paths":{"/a":{"get":{)" + one.operation + "}}}"));
+    ASSERT_TRUE(parsed) << parsed.error().detail;
+    EXPECT_EQ(parsed->endpoints, (std::vector<Endpoint>{{"GET", "/a", {}, {}, false}}));
+    ASSERT_EQ(parsed->remarks.size(), 1U) << one.operation;
+    EXPECT_NE(parsed->remarks[0].find(one.remark), std::string::npos) << parsed->remarks[0];
+  }
+}
+
+TEST(Endpoints, extension_that_cannot_be_read_gives_way_to_the_next_outer_level) {
+  const auto parsed = read_document(document(
+      R"("x-router-timeout":"1s","paths":{"/a.b":{"x-router-timeout":"soon","get":{},"put":{"x-router-timeout":2}}})"));
+
+  ASSERT_TRUE(parsed);
+  for (const Endpoint& endpoint : parsed->endpoints) EXPECT_EQ(endpoint.timeout, std::chrono::seconds(1));
+  ASSERT_EQ(parsed->remarks.size(), 2U);  // that of the path item once
+  EXPECT_EQ(parsed->remarks[0].substr(0, 28), "paths./a.b.x-router-timeout:");
+  EXPECT_EQ(parsed->remarks[1].substr(0, 32), "paths./a.b.put.x-router-timeout:");
+}
+
+TEST(Endpoints, whether_hidden_that_cannot_be_read_means_hidden) {
+  const auto parsed = read_document(document(R"("paths":{"/a":{"get":{"x-router-hidden":"yes"}}})"));
+
+  ASSERT_TRUE(parsed);
+  EXPECT_TRUE(parsed->endpoints[0].hidden);
+  EXPECT_EQ(parsed->remarks.size(), 1U);
+}
+
+TEST(Endpoints, document_gives_defaults_for_every_extension) {
+  const auto parsed = read_document(document(R"("x-router-timeout":"5s","x-router-repeatable":true,
+      "x-router-hidden":true,"x-router-claims":["admin"],"paths":{"/a":{"get":{},"x-router-repeatable":false,
+      "put":{"x-router-hidden":false,"x-router-claims":[]}}})"));
+
+  ASSERT_TRUE(parsed);
+  const std::chrono::seconds five(5);
+  EXPECT_EQ(parsed->endpoints[0], (Endpoint{"GET", "/a", false, five, true, {{"admin", std::nullopt}}}));
+  EXPECT_EQ(parsed->endpoints[1], (Endpoint{"PUT", "/a", false, five, false, {}}));
+}
+
+TEST(Endpoints, claims_are_read_in_every_form_one_would_write) {
+  const auto claims_of = [](const std::string& value) {
+    const auto parsed = read_document(document(R"("paths":{"/a":{"get":{"x-router-claims":)" + value + "}}}"));
+    return parsed && parsed->remarks.empty() ? parsed->endpoints[0].claims : std::vector<Claim>{{"error", {}}};
+  };
+  using Claims = std::vector<Claim>;
+  const Claims one = {{"scope", "orders:read"}, {"admin", std::nullopt}};
+
+  EXPECT_EQ(claims_of(R"(["scope=orders:read","admin"])"), one);
+  EXPECT_EQ(claims_of(R"([{"type":"scope","value":"orders:read"},{"type":"admin"}])"), one);
+  EXPECT_EQ(claims_of(R"(["scope=orders:read",{"type":"admin","value":null}])"), one);
+  EXPECT_EQ(claims_of(R"({"scope":"orders:read","z":null})"), (Claims{{"scope", "orders:read"}, {"z", std::nullopt}}));
+  EXPECT_EQ(claims_of(R"({"scope":["a","b"],"level":3,"vip":true})"),
+            (Claims{{"level", "3"}, {"scope", "a"}, {"scope", "b"}, {"vip", "true"}}));
+  EXPECT_EQ(claims_of(R"(["filter=a=b","empty="])"), (Claims{{"filter", "a=b"}, {"empty", ""}}));
+  EXPECT_EQ(claims_of("[]"), Claims{});
+}
+
+TEST(Endpoints, claims_that_cannot_be_read_let_nobody_in) {
+  for (const std::string value :
+       {R"("admin")", "7", "true", "null", R"([""])", R"(["=x"])", R"([7])", R"([{"value":"x"}])", R"([{"type":7}])",
+        R"({"a":{"b":1}})", R"({"a":1.5})", R"({"a":[]})", R"(["a\nb"])"}) {
+    const auto parsed =
+        read_document(document(R"("x-router-claims":["x"],"paths":{"/a":{"get":{"x-router-claims":)" + value + "}}}"));
+    ASSERT_TRUE(parsed) << value;
+    EXPECT_EQ(parsed->endpoints[0].claims, std::vector<Claim>{Claim{}}) << value;
+    ASSERT_EQ(parsed->remarks.size(), 1U) << value;
+    EXPECT_NE(parsed->remarks[0].find("paths./a.get.x-router-claims"), std::string::npos);
+  }
+}
+
+TEST(Endpoints, remarks_are_bounded) {
+  std::string paths;
+  for (std::size_t i = 0; i < 3 * kRemarks; ++i) {
+    paths += (i == 0 ? "\"/" : ",\"/") + std::to_string(i) + R"(":{"get":{"x-router-timeout":0}})";
+  }
+  EXPECT_EQ(read_document(document(R"("paths":{)" + paths + "}"))->remarks.size(), kRemarks);
+}
+
+TEST(Endpoints, servers_of_path_item_and_operation_give_their_own_base_path) {
+  EXPECT_EQ(listed(document(R"("servers":[{"url":"/v1"}],"paths":{"/a":{"get":{}},"/b":{"servers":[{"url":"/v2"}],
+      "get":{},"put":{"servers":[{"url":"https://other.example/v3"}]}},"/c":{"servers":[],"get":{}}})")),
+            (Lines{"GET /v1/a", "GET /v1/c", "GET /v2/b", "PUT /v3/b"}));
+}
+
+TEST(Endpoints, operation_that_two_path_items_list_is_there_once) {
+  EXPECT_EQ(listed(document(R"("paths":{"/v1/a":{"get":{}},"/a":{"servers":[{"url":"/v1"}],"get":{}}})")),
+            Lines{"GET /v1/a"});
 }
 
 TEST(Endpoints, brackets_in_strings_are_not_depth) {

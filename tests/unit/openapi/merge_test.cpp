@@ -47,7 +47,7 @@ const json& answer_schema(const json& document, const std::string& path) {
 TEST(Merge, paths_stand_under_their_mounts_with_the_base_path) {
   const json document =
       merged({service("a", R"({"openapi":"3.0.0","servers":[{"url":"https://x/v1"}],"paths":
-      {"/p/{id}":{"servers":[{"url":"http://inside"}],"parameters":[{"name":"id"}],"get":{"servers":[]}}}})"),
+      {"/p/{id}":{"servers":[{"url":"http://inside/v1"}],"parameters":[{"name":"id"}],"get":{"servers":[]}}}})"),
               service("root", R"({"openapi":"3.0.0","paths":{"/q":{"get":{"tags":["t"]}}}})", "/"),
               service("hosted", R"({"openapi":"3.0.0","paths":{"/h":{"get":{}}}})", "host:h.example/x")});
 
@@ -60,6 +60,27 @@ TEST(Merge, paths_stand_under_their_mounts_with_the_base_path) {
   EXPECT_EQ(item["get"]["tags"], json::array({"a"}));
   EXPECT_EQ(document.at("paths").at("/q")["get"]["tags"], json::array({"t"}));
   EXPECT_EQ(document.at("paths").at("/x/h")["servers"][0]["url"], "//h.example");
+}
+
+TEST(Merge, operation_with_servers_of_its_own_stands_where_they_say) {
+  const json document = merged({service("a", R"({"openapi":"3.0.0","servers":[{"url":"/v1"}],"paths":
+      {"/p":{"parameters":[{"name":"n"}],"get":{"callbacks":{"c":{"$ref":"#/paths/~1p/get/responses"}}},
+      "put":{"servers":[{"url":"/v2"}]}}}})")});
+
+  EXPECT_EQ(document["paths"].size(), 2U);
+  EXPECT_TRUE(document.at("paths").at("/a/v1/p").contains("get"));
+  EXPECT_FALSE(document.at("paths").at("/a/v1/p").contains("put"));
+  EXPECT_EQ(document.at("paths").at("/a/v1/p")["get"]["callbacks"]["c"]["$ref"], "#/paths/~1a~1v1~1p/get/responses");
+  EXPECT_EQ(document.at("paths").at("/a/v2/p")["parameters"][0]["name"], "n");
+  EXPECT_FALSE(document.at("paths").at("/a/v2/p")["put"].contains("servers"));
+}
+
+TEST(Merge, document_that_hides_hides_what_does_not_say_otherwise) {
+  const json document = merged({service("a", R"({"openapi":"3.0.0","x-router-hidden":true,"paths":
+      {"/p":{"get":{},"put":{"x-router-hidden":false}}}})")});
+
+  EXPECT_FALSE(document.at("paths").at("/a/p").contains("get"));
+  EXPECT_TRUE(document.at("paths").at("/a/p").contains("put"));
 }
 
 TEST(Merge, equal_components_are_shared) {

@@ -17,7 +17,7 @@ ServiceMetadata sample() {
   metadata.document = "{\"openapi\":\"3.1.0\",\"t\":\"\xc3\xa4 \\\" \"}";
   metadata.endpoints = {{"GET", "/a", true, std::chrono::seconds(30), false},
                         {"POST", "/a", std::nullopt, std::nullopt, true},
-                        {"GET", "/b/{id}", false, std::nullopt, false}};
+                        {"GET", "/b/{id}", false, std::nullopt, false, {{"scope", "b:read"}, {"admin", std::nullopt}}}};
   return metadata;
 }
 
