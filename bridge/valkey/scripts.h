@@ -217,7 +217,8 @@ return 1)lua";
 
 // A narrow address dies with its last reader. One that is about to read again finds it missing and makes it anew.
 inline constexpr char kRemoveUnused[] = R"lua(
-if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if #redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1) > 0 then return 0 end
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
 if #groups ~= 1 then return 0 end
 for i = 1, #groups[1], 2 do

@@ -482,7 +482,7 @@ void ValkeyBus::remove_consumer(const std::string& queue, const std::string& con
 }
 
 void ValkeyBus::remove_unused(const std::string& queue, Done<bool> done) {
-  ask<bool>(script(scripts::kRemoveUnused, queue, {options_.group}), std::move(done),
+  ask<bool>(script("script remove-unused", scripts::kRemoveUnused, queue, {options_.group}), std::move(done),
             [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
 }
 
