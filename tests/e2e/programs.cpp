@@ -26,6 +26,7 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);
   add_admin_off(options, "Gateway__Process__Admin");
+  options.ends_by_signals = true;
   return options;
 }
 
@@ -38,6 +39,7 @@ ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_vi
   options.environment = std::move(environment);
   add_admin_off(options, "Sidecar__Process__Admin");
   if (!has(options.environment, "Sidecar__Messaging__HeartbeatInterval")) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
+  options.ends_by_signals = true;
   return options;
 }
 

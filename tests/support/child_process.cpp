@@ -90,7 +90,13 @@ ChildProcess::ChildProcess(Options options)
 
 ChildProcess::~ChildProcess() {
   const bool ended_by_itself = !is_running();
-  if (!ended_by_itself) {
+  if (!ended_by_itself && kIsSanitized && options_.ends_by_signals) {
+    for (const int signal : {SIGCONT, SIGTERM, SIGINT}) kill(pid_, signal);
+    EXPECT_TRUE(wait_for_exit());
+    // 1: it was told twice, and did not wait for what was under way.
+    EXPECT_TRUE(status() == 0 || status() == 1) << options_.command[0] << " ended with status " << status().value_or(0);
+  }
+  if (is_running()) {
     kill(pid_, SIGKILL);
     EXPECT_TRUE(wait_for_exit());
   }

@@ -16,7 +16,13 @@
 
 namespace outrigger::tests {
 
-inline constexpr base::Duration kPatience = std::chrono::seconds(20);  // far beyond what any wait needs
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kIsSanitized = true;
+#else
+inline constexpr bool kIsSanitized = false;
+#endif
+// Far beyond what any wait needs; a program with a sanitizer is several times slower.
+inline constexpr base::Duration kPatience = std::chrono::seconds(kIsSanitized ? 60 : 20);
 
 class ChildProcess {
  public:
@@ -25,11 +31,14 @@ class ChildProcess {
     std::vector<std::pair<std::string, std::string>> environment;  // on top of the test's own
     std::string directory;                                         // where it starts; empty: where the test is
     int expected_status = 0;  // see status(); only if it ends before the destructor
+    // Ends after SIGTERM and SIGINT. If it still runs and has a sanitizer, the destructor lets it: a killed program does
+    // not report its leaks.
+    bool ends_by_signals = false;
   };
 
   // Starts it. A program that cannot be executed ends at once with status 127.
   explicit ChildProcess(Options options);
-  // Kills it if it still runs, then adds the failures named above; the output is printed if the test has failed.
+  // Ends it if it still runs, then adds the failures named above; the output is printed if the test has failed.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
