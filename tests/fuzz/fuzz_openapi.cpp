@@ -1,17 +1,20 @@
-// OpenAPI documents in JSON: reading their endpoints and merging two of them. Input: a byte of options, a document, and
-// behind a record separator (0x1e, RFC 7464) a second one. What can be read can be announced, routed and merged; the
-// merged document does not depend on the order, is readable itself, and offers exactly what is not hidden.
+// OpenAPI documents of any kind: reading them, and merging two. Input: a byte of options, a document, and behind a record
+// separator (0x1e, RFC 7464) a second one; JSON or YAML, 2.0 or 3.x. What can be read can be announced, routed and
+// merged, and reads again as the same; the merged document does not depend on the order, is readable itself, and offers
+// exactly what is not hidden.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "bridge/base/check.h"
-#include "bridge/openapi/endpoints.h"
 #include "bridge/openapi/merge.h"
 #include "bridge/openapi/metadata_codec.h"
+#include "bridge/openapi/reader.h"
 #include "bridge/router/route_table.h"
 #include "tests/fuzz/fuzz_input.h"
 
@@ -22,19 +25,25 @@ using outrigger::base::Code;
 using outrigger::fuzz::Input;
 using Offers = std::set<std::pair<std::string, std::string>>;
 
-bool is_method(const std::string& method) {
-  static const std::set<std::string> methods = {"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"};
-  return methods.count(method) != 0;
-}
-
 void check_endpoints(const std::vector<Endpoint>& endpoints) {
+  static const std::set<std::string> methods = {"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"};
   const Endpoint* last = nullptr;
   for (const Endpoint& endpoint : endpoints) {
-    CHECK(is_method(endpoint.method) && endpoint.path.front() == '/');
-    if (last != nullptr) CHECK(std::tie(last->path, last->method) < std::tie(endpoint.path, endpoint.method));
+    CHECK(methods.count(endpoint.method) == 1 && endpoint.path.front() == '/');
+    if (last != nullptr) CHECK(std::tie(last->path, last->method) <= std::tie(endpoint.path, endpoint.method));
     if (endpoint.timeout) CHECK(endpoint.timeout->count() >= 1 && *endpoint.timeout <= kLongestTimeout);
+    CHECK(endpoint.claims.size() <= kClaims);
     last = &endpoint;
   }
+}
+
+void check_reading(const ParsedDocument& parsed) {
+  check_endpoints(parsed.endpoints);
+  CHECK(parsed.remarks.size() <= kRemarks);
+  // As it is announced it is JSON of version 3, and says the same.
+  const auto again = read_document(parsed.document);
+  CHECK(again && !again->is_yaml && again->version.rfind("3.", 0) == 0);
+  CHECK(again->endpoints == parsed.endpoints && again->document == parsed.document);
 }
 
 void check_announcement(const ServiceMetadata& metadata) {
@@ -47,22 +56,23 @@ void check_announcement(const ServiceMetadata& metadata) {
   CHECK(decoded && *decoded == metadata);
 }
 
-ServiceMetadata service(const char* name, const char* mount, std::string_view document, bool& is_readable) {
+ServiceMetadata service(const char* name, const char* mount, std::string_view text, bool& is_readable) {
   ServiceMetadata metadata;
   metadata.service = name;
   metadata.mount = mount;
-  metadata.document = document;
-  const auto endpoints = endpoints_of(document);
-  if (endpoints) {
-    check_endpoints(*endpoints);
-    metadata.endpoints = *endpoints;
-    check_announcement(metadata);
-    const outrigger::router::RouteTable table({{std::make_shared<ServiceMetadata>(metadata), 0}});
-    CHECK(table.mounted().size() == 1);
-  } else {
-    CHECK(!endpoints.error().detail.empty());
+  metadata.document = text;
+  const auto parsed = read_document(text);
+  if (!parsed) {
+    CHECK(!parsed.error().detail.empty());
     is_readable = false;
+    return metadata;
   }
+  check_reading(*parsed);
+  metadata.document = parsed->document;
+  metadata.endpoints = parsed->endpoints;
+  check_announcement(metadata);
+  const outrigger::router::RouteTable table({{std::make_shared<ServiceMetadata>(metadata), 0}});
+  CHECK(table.mounted().size() == 1);
   return metadata;
 }
 
@@ -79,6 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Input input(data, size);
   const std::uint8_t options = input.byte();
   const std::string_view first = input.until('\x1e');
+  static_cast<void>(link_in(first));
   bool is_readable = true;
   const ServiceMetadata a = service("a", (options & 1) != 0 ? "/" : "/a", first, is_readable);
   const ServiceMetadata b = service("b", (options & 2) != 0 ? "/a/b" : "/b", input.rest(), is_readable);
@@ -88,17 +99,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CHECK(merged.json == reversed.json && merged.etag == reversed.etag && merged.problems == reversed.problems);
   CHECK(merged.json.find('\n') == std::string::npos);
   if (!is_readable) return 0;
-  const auto endpoints = endpoints_of(merged.json);
-  CHECK(endpoints);
+  const auto parsed = read_document(merged.json);
+  CHECK(parsed && parsed->version == "3.1.0");
   Offers expected;
   add_offers(expected, a);
   add_offers(expected, b);
   Offers offered;
-  for (const Endpoint& endpoint : *endpoints) offered.emplace(endpoint.path, endpoint.method);
-  if (merged.problems.empty()) {
-    CHECK(offered == expected);
-  } else {
-    for (const auto& offer : offered) CHECK(expected.count(offer) == 1);
-  }
+  for (const Endpoint& endpoint : parsed->endpoints) offered.emplace(endpoint.path, endpoint.method);
+  for (const auto& offer : offered) CHECK(expected.count(offer) == 1);
+  if (merged.problems.empty()) CHECK(offered == expected);
   return 0;
 }
