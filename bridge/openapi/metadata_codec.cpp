@@ -116,25 +116,23 @@ std::string sha256_hex(std::string_view bytes) {
 }
 
 Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
-  std::vector<const Endpoint*> sorted;
-  for (const Endpoint& endpoint : metadata.endpoints) sorted.push_back(&endpoint);
-  std::sort(sorted.begin(), sorted.end(), [](const Endpoint* a, const Endpoint* b) {
-    return std::tie(a->path, a->method, a->repeatable, a->timeout, a->hidden) <
-           std::tie(b->path, b->method, b->repeatable, b->timeout, b->hidden);
-  });
   json endpoints = json::array();
-  for (const Endpoint* endpoint : sorted) {
-    json entry = {{"method", endpoint->method}, {"path", endpoint->path}};
-    if (endpoint->repeatable) entry["repeatable"] = *endpoint->repeatable;
-    if (endpoint->timeout) entry["timeoutMs"] = endpoint->timeout->count();
-    if (endpoint->hidden) entry["hidden"] = true;
-    for (const Claim& claim : endpoint->claims) {
+  for (const Endpoint& endpoint : metadata.endpoints) {
+    json entry = {{"method", endpoint.method}, {"path", endpoint.path}};
+    if (endpoint.repeatable) entry["repeatable"] = *endpoint.repeatable;
+    if (endpoint.timeout) entry["timeoutMs"] = endpoint.timeout->count();
+    if (endpoint.hidden) entry["hidden"] = true;
+    for (const Claim& claim : endpoint.claims) {
       json& claims = entry["claims"];
       claims.push_back({{"name", claim.name}});
       if (claim.value) claims.back()["value"] = *claim.value;
     }
     endpoints.push_back(std::move(entry));
   }
+  // Twins of one path and method stand in the order of what else they say.
+  std::sort(endpoints.begin(), endpoints.end(), [](const json& a, const json& b) {
+    return std::tie(a["path"], a["method"], a) < std::tie(b["path"], b["method"], b);
+  });
   const json object = {{"service", metadata.service},
                        {"serviceVersion", metadata.service_version},
                        {"mount", metadata.mount},
