@@ -54,7 +54,10 @@ Result<ParsedDocument> read_document(std::string_view text) {
   const json swagger = document.value("swagger", json());
   const bool is_old = !document.contains("openapi") && !swagger.is_null();
   if (is_old) {
-    if (swagger != json("2.0")) return Error{Code::unsupported, "swagger: version " + swagger.dump() + " is not 2.0"};
+    if (swagger != json("2.0")) {
+      const std::string version = swagger.dump(-1, ' ', false, json::error_handler_t::replace);
+      return Error{Code::unsupported, "swagger: version " + version.substr(0, 40) + " is not 2.0"};
+    }
     const auto paths = document.find("paths");
     if (paths != document.end() && !paths->is_object()) return Error{Code::invalid, "paths: not an object"};
     parsed.version = "2.0";
@@ -63,11 +66,13 @@ Result<ParsedDocument> read_document(std::string_view text) {
     if (auto checked = check_openapi3(document); !checked) return checked.error();
     parsed.version = document["openapi"].get<std::string>();
   }
-  auto endpoints = endpoints_of(document, parsed.remarks);
-  if (!endpoints) return endpoints.error();
-  parsed.endpoints = *std::move(endpoints);
   if (is_old || parsed.is_yaml) {
-    parsed.document = document.dump(-1, ' ', false, json::error_handler_t::replace);
+    // Unlike the JSON library, the YAML library lets bytes pass that are not UTF-8; then nobody could be told of it.
+    try {
+      parsed.document = document.dump();
+    } catch (const json::exception& e) {
+      return Error{Code::malformed, std::string("not UTF-8: ") + e.what()};
+    }
     if (parsed.document.size() > kDocumentBytes) {
       return Error{Code::too_large, "as JSON the document has " + std::to_string(parsed.document.size()) +
                                         " bytes, at most " + std::to_string(kDocumentBytes) + " are kept"};
@@ -75,6 +80,9 @@ Result<ParsedDocument> read_document(std::string_view text) {
   } else {
     parsed.document = text;
   }
+  auto endpoints = endpoints_of(document, parsed.remarks);
+  if (!endpoints) return endpoints.error();
+  parsed.endpoints = *std::move(endpoints);
   return parsed;
 }
 
