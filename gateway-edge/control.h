@@ -29,7 +29,6 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
 
   // Workers saw that the instances' alive channels are empty.
   void report_lost(const std::vector<std::string>& instances);
-  const router::Registry& registry() const { return registry_; }
   // Mounts that could not be given to the service that announced them, as of the present table.
   std::size_t route_conflicts() const { return routes_ == nullptr ? 0 : routes_->conflicts().size(); }
   std::uint64_t refused_frames() const { return refused_frames_; }

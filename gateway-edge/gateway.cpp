@@ -130,8 +130,7 @@ class Gateway::Worker {
       report.connections_accepted += server->accepted_total();
     }
     report.bad_requests = edge_.bad_requests();
-    report.bus = bus_.metrics();
-    report.is_bus_connected = bus_.is_connected();
+    report.bus = {bus_.is_connected(), bus_.status().reconnects, bus_.round_trips()};
     report.is_final = is_final;
     gateway_.loop_.mailbox()->post([&gateway = gateway_, index = index_, scrape, report = std::move(report)]() mutable {
       gateway.metrics_->on_report(index, scrape, std::move(report));
@@ -224,9 +223,10 @@ base::Result<void> Gateway::start() {
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
                                        });
-  metrics_ = std::make_unique<GatewayMetrics>(loop_, bus_, *control_, names_, count, [this](std::uint64_t scrape) {
-    for (auto& worker : workers_) worker->ask_for_report(scrape);
-  });
+  metrics_ = std::make_unique<GatewayMetrics>(
+      loop_, bus_, bus_.round_trips(), *control_, names_, count, [this](std::uint64_t scrape) {
+        for (auto& worker : workers_) worker->ask_for_report(scrape);
+      });
   health_.set_metrics(*metrics_);
   health_.add_check("bus", [this] {
     const messaging::BusStatus status = bus_.status();

@@ -5,7 +5,6 @@
 #include <memory>
 #include <utility>
 
-#include "bridge/app/process_metrics.h"
 #include "bridge/router/problem.h"
 
 namespace outrigger::gateway {
@@ -23,10 +22,11 @@ constexpr std::size_t kChannelsPerQuestion = 1000;
 
 }  // namespace
 
-GatewayMetrics::GatewayMetrics(net::EventLoop& loop, valkey::ValkeyBus& bus, const Control& control,
-                               const frames::QueueNames& names, std::size_t workers, AskWorkers ask_workers)
-    : loop_(loop),
-      bus_(bus),
+GatewayMetrics::GatewayMetrics(net::EventLoop& loop, messaging::Bus& bus, const telemetry::DurationHistogram& round_trips,
+                               const Control& control, const frames::QueueNames& names, std::size_t workers,
+                               AskWorkers ask_workers)
+    : bus_(bus),
+      round_trips_(round_trips),
       control_(control),
       names_(names),
       ask_workers_(std::move(ask_workers)),
@@ -248,20 +248,14 @@ void GatewayMetrics::write_instances(MetricsWriter& out) const {
 }
 
 void GatewayMetrics::write_bus(MetricsWriter& out) const {
-  bool is_connected = bus_.is_connected();
-  std::uint64_t reconnects = bus_.metrics().reconnects;
-  telemetry::DurationHistogram round_trip = bus_.metrics().round_trip;
+  const messaging::BusStatus status = bus_.status();
+  app::BusNumbers sum{bus_.is_connected(), status.reconnects, round_trips_};
   for (const Worker& worker : workers_) {
-    is_connected = is_connected && (worker.last.is_bus_connected || worker.last.is_final);
-    reconnects += worker.last.bus.reconnects;
-    round_trip.add(worker.last.bus.round_trip);
+    sum.is_connected = sum.is_connected && (worker.last.bus.is_connected || worker.last.is_final);
+    sum.reconnects += worker.last.bus.reconnects;
+    sum.round_trips.add(worker.last.bus.round_trips);
   }
-  out.single(MetricType::gauge, "outrigger_valkey_connected", "1 if every thread's connection to Valkey is up.",
-             std::uint64_t{is_connected ? 1U : 0U});
-  out.single(MetricType::counter, "outrigger_valkey_reconnects_total", "Lost connections to Valkey that came back.",
-             reconnects);
-  out.single(MetricType::histogram, "outrigger_valkey_round_trip_seconds",
-             "From a question to Valkey to its answer, by a question each ten seconds.", round_trip);
+  app::write_bus_metrics(out, status, sum);
 }
 
 }  // namespace outrigger::gateway

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "bridge/app/health.h"
+#include "bridge/app/process_metrics.h"
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
 #include "bridge/router/dispatcher.h"
 #include "bridge/telemetry/request_metrics.h"
-#include "bridge/valkey/valkey_bus.h"
 #include "gateway-edge/control.h"
 
 namespace outrigger::gateway {
@@ -33,8 +33,7 @@ struct WorkerReport {
   std::uint64_t connections = 0;
   std::uint64_t connections_accepted = 0;
   std::uint64_t bad_requests = 0;
-  valkey::ValkeyBus::Metrics bus;
-  bool is_bus_connected = false;
+  app::BusNumbers bus;
   bool is_final = false;  // the worker has drained, and is asked no more
 };
 
@@ -43,8 +42,8 @@ class GatewayMetrics final : public app::MetricsSource {
   // Asks each worker to bring its report to on_report(), with this number.
   using AskWorkers = base::UniqueFunction<void(std::uint64_t scrape)>;
   // References outlive this object.
-  GatewayMetrics(net::EventLoop& loop, valkey::ValkeyBus& bus, const Control& control, const frames::QueueNames& names,
-                 std::size_t workers, AskWorkers ask_workers);
+  GatewayMetrics(net::EventLoop& loop, messaging::Bus& bus, const telemetry::DurationHistogram& round_trips,
+                 const Control& control, const frames::QueueNames& names, std::size_t workers, AskWorkers ask_workers);
 
   // Also one that comes late or unasked: it is newer than what is there.
   void on_report(std::size_t worker, std::uint64_t scrape, WorkerReport report);
@@ -71,8 +70,8 @@ class GatewayMetrics final : public app::MetricsSource {
   void write_instances(telemetry::MetricsWriter& out) const;
   void write_bus(telemetry::MetricsWriter& out) const;
 
-  net::EventLoop& loop_;
-  valkey::ValkeyBus& bus_;
+  messaging::Bus& bus_;
+  const telemetry::DurationHistogram& round_trips_;
   const Control& control_;
   const frames::QueueNames& names_;
   AskWorkers ask_workers_;

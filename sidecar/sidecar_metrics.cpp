@@ -87,11 +87,8 @@ void SidecarMetrics::write(MetricsWriter& out) const {
   gauge("outrigger_openapi_used", "1 if the service's OpenAPI document is announced; 0: every path is passed to it.",
         is_document_used_ ? 1 : 0);
   gauge("outrigger_openapi_endpoints", "Endpoints of the announced document.", endpoints_);
-  gauge("outrigger_valkey_connected", "1 if the connection to Valkey is up.", bus_.is_connected() ? 1 : 0);
-  out.single(MetricType::counter, "outrigger_valkey_reconnects_total", "Lost connections to Valkey that came back.",
-             bus_.metrics().reconnects);
-  out.single(MetricType::histogram, "outrigger_valkey_round_trip_seconds",
-             "From a question to Valkey to its answer, by a question each ten seconds.", bus_.metrics().round_trip);
+  const messaging::BusStatus status = bus_.status();
+  app::write_bus_metrics(out, status, {bus_.is_connected(), status.reconnects, bus_.round_trips()});
 }
 
 }  // namespace outrigger::sidecar

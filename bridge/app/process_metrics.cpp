@@ -13,6 +13,8 @@
 #include <sstream>
 #include <string>
 
+#include "bridge/valkey/conditions.h"
+
 namespace outrigger::app {
 namespace {
 
@@ -96,6 +98,25 @@ void write_process_metrics(telemetry::MetricsWriter& out) {
     out.single(MetricType::gauge, "process_max_fds", "Most file descriptors that may be open.",
                std::uint64_t{limit.rlim_cur});
   }
+}
+
+void write_bus_metrics(telemetry::MetricsWriter& out, const messaging::BusStatus& status, const BusNumbers& numbers) {
+  const auto flag = [&](std::string_view name, std::string_view help, bool value) {
+    out.single(MetricType::gauge, name, help, std::uint64_t{value ? 1U : 0U});
+  };
+  flag("outrigger_valkey_connected", "1 if every thread's connection to Valkey is up.", numbers.is_connected);
+  flag("outrigger_valkey_writable", "1 if Valkey takes writes.", numbers.is_connected && !status.refuses_writes);
+  flag("outrigger_valkey_keeps_data", "0 if Valkey's maxmemory-policy may throw whole queues away.", status.warning.empty());
+  out.family(MetricType::gauge, "outrigger_valkey_condition", "1 at the condition the bus is in.");
+  for (int i = 0; i < valkey::kConditions; ++i) {
+    const valkey::ConditionInfo& info = valkey::describe(static_cast<valkey::Condition>(i));
+    if (info.scope == valkey::Scope::ordinary && info.condition != valkey::Condition::none) continue;
+    out.sample({{"condition", info.name}}, std::uint64_t{info.name == status.condition ? 1U : 0U});
+  }
+  out.single(MetricType::counter, "outrigger_valkey_reconnects_total", "Lost connections to Valkey that came back.",
+             numbers.reconnects);
+  out.single(MetricType::histogram, "outrigger_valkey_round_trip_seconds",
+             "From a question to Valkey to its answer, by a question each ten seconds.", numbers.round_trips);
 }
 
 }  // namespace outrigger::app

@@ -160,14 +160,13 @@ void ValkeyBus::ask_time() {
     if (!seconds || !micros) return link_.drop(unexpected());
     const base::TimePoint answered = loop_.clock().monotonic();
     const std::int64_t server_ms = *seconds * 1000 + *micros / 1000;
-    metrics_.round_trip.observe(answered - asked);
+    round_trips_.observe(answered - asked);
     clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
     state_.set_round_trip(answered - asked);
     clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
     // The error is taken off every request's budget: one slow answer must not cost all of them for long.
     time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : kTimeInterval);
     if (std::exchange(is_clock_known_, true)) return;
-    if (!incarnation_.empty()) ++metrics_.reconnects;
     const bool is_new = incarnation_ != link_.incarnation();
     incarnation_ = link_.incarnation();
     connected_since_ = loop_.now();
@@ -499,7 +498,8 @@ void ValkeyBus::queue_statistics(std::vector<std::string> queues, Done<messaging
   for (std::string& queue : queues) arguments.push_back(std::move(queue));
   arguments.push_back(options_.group);
   ask<messaging::QueueStatistics>(
-      std::move(arguments), std::move(done), [asked](const Reply& reply) -> base::Result<messaging::QueueStatistics> {
+      Command("script statistics", std::move(arguments)), std::move(done),
+      [asked](const Reply& reply) -> base::Result<messaging::QueueStatistics> {
         if (reply.size() != asked * kNumbers) return unexpected();
         messaging::QueueStatistics sum;
         sum.lag = 0;

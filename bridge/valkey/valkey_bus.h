@@ -82,13 +82,8 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::unique_ptr<messaging::AliveSubscription> make_alive_subscription(
       std::string channel, base::UniqueFunction<void(bool)> on_changed) override;
 
-  // Of the command connection.
-  struct Metrics {
-    std::uint64_t reconnects = 0;  // how often it came back
-    // Of the question for the server's time, asked at every connect and every ten seconds.
-    telemetry::DurationHistogram round_trip{telemetry::Buckets::round_trips};
-  };
-  const Metrics& metrics() const { return metrics_; }
+  // How long the question for the server's time took, at every connect and every ten seconds.
+  const telemetry::DurationHistogram& round_trips() const { return round_trips_; }
 
   // For readers: CLIENT UNBLOCK through the command connection.
   void unblock(std::int64_t client_id);
@@ -145,7 +140,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   net::Timer held_timer_;
   std::map<std::string, Settlement> settlements_;
   bool settlement_is_due_ = false;
-  Metrics metrics_;
+  telemetry::DurationHistogram round_trips_{telemetry::Buckets::round_trips};
 };
 
 }  // namespace outrigger::valkey
