@@ -27,6 +27,23 @@ inline constexpr std::size_t kHeaderBytes = 64 * kKiB; // names + values of one 
 inline constexpr std::size_t kHeaderCount = 200;       // more fields than any real client sends
 inline constexpr std::size_t kTargetBytes = 16 * kKiB; // request target
 
+// Slow and numerous peers (configurable: Limits; docs/http.md has the reasoning and the sum of the memory).
+inline constexpr auto kHeadTimeout = 20s;    // a real client sends its head at once; Apache's first value
+inline constexpr auto kBodyTimeout = 30s;    // a mobile network's pause, and no more
+inline constexpr auto kWriteTimeout = 30s;   // likewise, of a client that reads
+inline constexpr auto kIdleTimeout = 75s;    // as nginx; above the 60 s of the usual load balancers, which must let go first
+inline constexpr std::size_t kMinRate = 240; // bytes/s over a whole timeout, as Kestrel: below it nobody is waiting
+inline constexpr std::size_t kMaxConnections = 10000;
+inline constexpr std::size_t kBufferedBytes = 256 * kMiB;  // 32 of the largest bodies, or thousands of usual ones
+inline constexpr std::size_t kUnchargedBytes = 16 * kKiB;  // of each holder: see base/budget.h
+// While more than half of the buffered bytes is used, a peer must move so much in so little time.
+inline constexpr auto kPressedTimeout = 5s;
+inline constexpr std::size_t kPressedRate = 16 * kKiB;     // bytes/s
+inline constexpr int kRequestsPerTurn = 128;               // of one connection: about a millisecond of our own answers
+// Toward a service.
+inline constexpr auto kConnectTimeout = 3s;       // it is beside us; a lost SYN is repeated after 1 s
+inline constexpr auto kServiceIdleTimeout = 4s;   // Node.js closes after 5 s: we let go first
+
 // Delivery.
 inline constexpr std::size_t kMaxQueueDepth = 10000;       // entries waiting at one address before 503 queue-full
 inline constexpr std::size_t kPendingPerWorker = 20000;    // requests one worker may have out
