@@ -24,7 +24,7 @@ Error io_error(int number) { return {Code::closed, std::strerror(number)}; }
 
 Connection::Connection(EventLoop& loop, std::unique_ptr<Transport> transport, ConnectionHandler& handler)
     : loop_(loop), transport_(std::move(transport)), handler_(handler), linger_timer_(loop, [this] {
-        fail({Code::closed, "peer did not close in time"});
+        on_linger_due();
       }) {
   transport_->start(*this);
   transport_->watch_readable(true);
@@ -75,7 +75,7 @@ void Connection::flush() {
       state_ = State::lingering;
       if (has_ended_) return fail({Code::closed, "finished"});
       linger_timer_.arm(kLinger);
-      return;
+      return handler_.on_flushed();
     }
     handler_.on_flushed();
     if (state_ != State::open) return;
@@ -157,8 +157,18 @@ void Connection::close_when_flushed() {
   shuts_when_flushed_ = true;
   transport_->watch_readable(!has_ended_);
   // A peer that never reads would keep the unsent bytes for ever: bounded by the owner's write timeout, or by this.
-  linger_timer_.arm(kLinger * 15);
+  unsent_at_check_ = out_.size();
+  linger_timer_.arm(kFlushPatience);
   loop_.flush_later(*this);
+}
+
+void Connection::on_linger_due() {
+  if (state_ == State::finishing && out_.size() < unsent_at_check_) {  // slow, but it reads
+    unsent_at_check_ = out_.size();
+    linger_timer_.arm(kFlushPatience);
+    return;
+  }
+  fail({Code::closed, "peer did not close in time"});
 }
 
 void Connection::close() {
@@ -167,6 +177,12 @@ void Connection::close() {
   linger_timer_.cancel();
   transport_->close();
   out_.clear();
+}
+
+void Connection::reset() {
+  if (state_ == State::closed) return;
+  transport_->reset();
+  close();
 }
 
 void Connection::fail(Error why) {

@@ -41,6 +41,7 @@ class Connection final : private TransportListener, private Flushable {
   static constexpr std::size_t kHighMark = 1024 * 1024;
   // How long an orderly close waits for the peer to see our last bytes before the socket goes (RFC 9112 section 9.6).
   static constexpr base::Duration kLinger = std::chrono::seconds(2);
+  static constexpr base::Duration kFlushPatience = std::chrono::seconds(30);
 
   // Takes over a connected transport and starts reading. The handler outlives the connection or its close.
   Connection(EventLoop& loop, std::unique_ptr<Transport> transport, ConnectionHandler& handler);
@@ -62,8 +63,10 @@ class Connection final : private TransportListener, private Flushable {
 
   // Ends at once; unsent bytes are lost. Idempotent, legal anywhere, tells nobody.
   void close();
-  // Writes what is queued, sends end-of-stream, discards what still comes until the peer closes (at most kLinger), then
-  // on_closed. No on_data or on_end from now on.
+  // Likewise, for a peer that does not read: what was written is lost even if the kernel has it.
+  void reset();
+  // Writes what is queued, for as long as the peer takes any of it within kFlushPatience, sends end-of-stream, discards
+  // what still comes until the peer closes (at most kLinger), then on_closed. No on_data or on_end from now on.
   void close_when_flushed();
   // Sends end-of-stream after what is queued; reading goes on.
   void shutdown_write();
@@ -79,12 +82,14 @@ class Connection final : private TransportListener, private Flushable {
   void update_read_interest();
   void fail(base::Error why);
   void discard_input();
+  void on_linger_due();
 
   EventLoop& loop_;
   std::unique_ptr<Transport> transport_;
   ConnectionHandler& handler_;
   Buffer out_;
   Timer linger_timer_;
+  std::size_t unsent_at_check_ = 0;  // while finishing
   State state_ = State::open;
   unsigned pauses_ = 0;
   bool has_ended_ = false;        // the peer sent end-of-stream

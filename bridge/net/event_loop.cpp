@@ -65,6 +65,10 @@ void EventLoop::arm_wait() {
 void EventLoop::run_turn(Wait wait) {
   CHECK_ON_LOOP(*this);
   refresh_now();
+  while (Flushable* writer = next_flushes_.front()) {
+    writer->flush_hook_.unlink();
+    flushes_.push_back(*writer);
+  }
   timers_.run_due(now_);
   // Work asked for by a timer or left by the last drain must not wait for a socket.
   const bool may_block = wait == Wait::yes && !is_stopped_ && deferred_.empty() && graveyard_.empty() &&

@@ -73,6 +73,10 @@ class EventLoop {
   void flush_later(Flushable& writer) {
     if (!writer.flush_hook_.is_linked()) flushes_.push_back(writer);
   }
+  // Likewise, at the end of the next turn: sockets and timers have theirs before.
+  void flush_next_turn(Flushable& writer) {
+    if (!writer.flush_hook_.is_linked()) next_flushes_.push_back(writer);
+  }
   // For other threads: see Mailbox.
   const std::shared_ptr<Mailbox>& mailbox() const { return mailbox_; }
 
@@ -107,6 +111,7 @@ class EventLoop {
   std::vector<base::UniqueFunction<void()>> deferred_;
   std::vector<base::UniqueFunction<void()>> deferred_spare_;
   base::IntrusiveList<Flushable, &Flushable::flush_hook_> flushes_;
+  base::IntrusiveList<Flushable, &Flushable::flush_hook_> next_flushes_;
   std::vector<Buried> graveyard_;
   bool is_stopped_ = false;
 };

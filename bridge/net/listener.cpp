@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ namespace {
 using base::Code;
 using base::Error;
 
+constexpr base::Duration kComplainEvery = std::chrono::minutes(1);
 constexpr int kAcceptsPerTurn = 64;  // a burst of connections yields to the open ones
 
 Error failure(const Endpoint& at, const char* what) {
@@ -126,8 +128,17 @@ void Listener::on_readable() {
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      // The descriptor is asked for first, whether or not there is a connection for it.
+      pollfd waiting{fd_, POLLIN, 0};
+      if (::poll(&waiting, 1, 0) == 0) return;
+      // Not ten times a second for as long as it lasts.
+      if (exhausted_total_++ == 0 || loop_.now() - complained_at_ >= kComplainEvery) {
+        complained_at_ = loop_.now();
+        base::log_warn("cannot accept: raise the limit of open files or lower Limits:MaxConnections",
+                       {{"listener", to_string(endpoint_)}, {"why", std::strerror(errno)}});
+      }
+      if (make_room_ && make_room_()) continue;
       // The connection stays in the kernel's queue; asking again at once would spin.
-      base::log_warn("cannot accept", {{"listener", to_string(endpoint_)}, {"why", std::strerror(errno)}});
       event_.disable();
       retry_timer_.arm(std::chrono::milliseconds(100));
       return;

@@ -1,6 +1,7 @@
 // Listener: accepts connections on one address for one loop.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "bridge/base/result.h"
@@ -41,6 +42,12 @@ class Listener {
   // Leaves new connections in the kernel's queue, or takes them again.
   void pause();
   void resume();
+  bool is_paused() const { return is_paused_; }
+  // Asked when the process or the system has no file descriptor left for a connection: closes one, if it can spare one,
+  // and says so. Otherwise accepting goes on a moment later.
+  void set_on_exhausted(base::UniqueFunction<bool()> make_room) { make_room_ = std::move(make_room); }
+  // How often accept(2) failed for want of a descriptor or memory.
+  std::uint64_t exhausted_total() const { return exhausted_total_; }
 
  private:
   Listener(EventLoop& loop, int fd, Endpoint at, OnAccepted on_accepted);
@@ -50,9 +57,12 @@ class Listener {
   int fd_;
   Endpoint endpoint_;
   OnAccepted on_accepted_;
+  base::UniqueFunction<bool()> make_room_;
   FdEvent event_;
   Timer retry_timer_;
   bool is_paused_ = false;
+  base::TimePoint complained_at_;
+  std::uint64_t exhausted_total_ = 0;
 };
 
 }  // namespace outrigger::net

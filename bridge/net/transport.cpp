@@ -44,6 +44,11 @@ class SocketTransport final : public Transport {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
+  void reset() override {
+    const linger now{1, 0};
+    if (fd_ >= 0) ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close();
+  }
 
  private:
   static void watch(FdEvent& event, bool wanted) {

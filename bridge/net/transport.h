@@ -41,6 +41,8 @@ class Transport {
   virtual void shutdown_write() = 0;
   // Detaches from the loop at once and closes. Idempotent; no call after it.
   virtual void close() = 0;
+  // Likewise, and what the kernel still holds for the peer is thrown away: it may be asked to keep it for minutes.
+  virtual void reset() { close(); }
 };
 
 // Takes over a connected, non-blocking socket.

@@ -102,6 +102,31 @@ TEST_F(ConnectionTest, orderly_close_sends_everything_then_end_then_waits_for_th
   EXPECT_EQ(recorder.data, "");
 }
 
+TEST_F(ConnectionTest, orderly_close_waits_for_as_long_as_the_peer_takes_something) {
+  peer.set_write_room(1);
+  connection->write("abcd");
+  connection->close_when_flushed();
+  for (int i = 0; i < 3; ++i) {
+    fake.advance(Connection::kFlushPatience - 1s);
+    EXPECT_EQ(recorder.closes, 0);
+    peer.set_write_room(1);
+    fake.advance(1s);
+  }
+  EXPECT_EQ(peer.received(), "abcd");
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(ConnectionTest, orderly_close_gives_up_on_a_peer_that_takes_nothing) {
+  peer.set_write_room(1);
+  connection->write("abcd");
+  connection->close_when_flushed();
+  fake.settle();
+
+  fake.advance(2 * Connection::kFlushPatience);
+
+  EXPECT_EQ(recorder.closes, 1);
+}
+
 TEST_F(ConnectionTest, orderly_close_does_not_wait_for_ever) {
   connection->close_when_flushed();
   fake.advance(Connection::kLinger);
