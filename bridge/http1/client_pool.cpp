@@ -116,6 +116,7 @@ void ClientPool::connect() {
 void ClientPool::on_connected(Connecting& attempt, base::Result<std::unique_ptr<net::Transport>> result) {
   connecting_.erase(
       std::find_if(connecting_.begin(), connecting_.end(), [&](const auto& other) { return other.get() == &attempt; }));
+  ++(result ? counters_.connected : counters_.refused);
   if (!result) {
     // Each waiting request made an attempt of its own, so the failure belongs to the one that waits longest.
     if (ClientOperation* operation = take_waiting()) {
@@ -133,7 +134,7 @@ void ClientPool::on_session_free(ClientSession& session) {
   if (ClientOperation* operation = take_waiting()) return session.start(*operation);
   if (is_closed_) return session.close();
   idle_.push_back(&session);
-  session.idle_timer_.arm(session.idle_lifetime_);
+  session.timer_.arm(session.idle_lifetime_);
 }
 
 void ClientPool::on_session_closed(ClientSession& session) {
@@ -148,6 +149,7 @@ void ClientPool::on_session_closed(ClientSession& session) {
 
 void ClientPool::retry(ClientOperation& operation) {
   operation.was_retried = true;
+  ++counters_.retried;
   // One dead connection of several idle ones usually means that the service was restarted.
   close_idle();
   wait(operation, true);

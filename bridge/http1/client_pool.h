@@ -1,6 +1,7 @@
 // ClientPool: keep-alive connections to one endpoint on one loop, one request at a time on each.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -77,10 +78,25 @@ class [[nodiscard]] ClientCall {
 struct ClientPoolOptions {
   MessageLimits limits;
   std::size_t max_connections = 256;  // above it requests wait their turn
-  base::Duration connect_timeout = std::chrono::seconds(3);
+  // All below are bounded by each request's deadline, too. They fail it with Code::deadline, or Code::refused for the
+  // connection.
+  base::Duration connect_timeout = base::limits::kConnectTimeout;
+  base::Duration head_timeout{};                               // from its start to the response's head; 0: the deadline
+  base::Duration body_timeout = base::limits::kBodyTimeout;    // without any byte of the response's body
+  base::Duration write_timeout = base::limits::kWriteTimeout;  // without any byte of the request taken (up to twice this)
   // Node.js closes after 5 s, others later: we let go first, so that a request rarely meets a closing connection. A
   // `Keep-Alive: timeout=N` of the service is believed instead, less one second.
-  base::Duration idle_lifetime = std::chrono::seconds(4);
+  base::Duration idle_lifetime = base::limits::kServiceIdleTimeout;
+};
+
+// What became of a pool's connections, since its start. For metrics and tests.
+struct ClientPoolCounters {
+  std::uint64_t connected = 0;
+  std::uint64_t refused = 0;          // attempts to connect that failed, those in time included
+  std::uint64_t retried = 0;          // requests sent again, since a kept connection was dead
+  std::uint64_t timed_out_head = 0;
+  std::uint64_t timed_out_body = 0;
+  std::uint64_t timed_out_write = 0;
 };
 
 class ClientPool final {
@@ -105,6 +121,7 @@ class ClientPool final {
   std::size_t connection_count() const { return sessions_.size(); }
   std::size_t idle_count() const { return idle_.size(); }
   std::size_t waiting_count() const { return waiting_count_; }
+  const ClientPoolCounters& counters() const { return counters_; }
 
  private:
   friend class ClientOperation;
@@ -126,6 +143,7 @@ class ClientPool final {
   net::EventLoop& loop_;
   net::Endpoint to_;
   ClientPoolOptions options_;
+  ClientPoolCounters counters_;
   bool is_closed_ = false;  // draining or closed: no new requests
   std::vector<std::unique_ptr<ClientSession>> sessions_;
   std::vector<ClientSession*> idle_;  // the last used is the first reused: the others may grow old and go

@@ -69,13 +69,10 @@ ClientSession::ClientSession(net::EventLoop& loop, ClientPool& pool, std::unique
                              const ClientPoolOptions& options)
     : loop_(loop),
       pool_(&pool),
-      default_lifetime_(options.idle_lifetime),
+      options_(options),
       parser_(options.limits),
       idle_lifetime_(options.idle_lifetime),
-      idle_timer_(loop,
-                  [this] {
-                    if (is_free()) close();
-                  }),
+      timer_(loop, [this] { on_due(); }),
       connection_(loop, std::move(transport), *this) {}
 
 ClientSession::~ClientSession() {
@@ -114,6 +111,50 @@ void ClientSession::start(ClientOperation& operation) {
       connection_.write(std::move(request.body));
     }
   }
+  started_at_ = moved_at_ = loop_.now();
+  unsent_at_look_ = connection_.unsent_bytes();
+  arm();
+}
+
+// The earliest time at which something can have taken too long. Nearly always later than what the timer is armed for
+// already, which costs nothing.
+void ClientSession::arm() {
+  base::TimePoint next = base::TimePoint::max();
+  if (operation_->response_started) {
+    next = moved_at_ + options_.body_timeout;
+  } else {
+    if (connection_.unsent_bytes() > 0) next = moved_at_ + options_.write_timeout;
+    if (options_.head_timeout > base::Duration(0)) next = std::min(next, started_at_ + options_.head_timeout);
+  }
+  if (next != base::TimePoint::max()) timer_.arm_at(next);
+}
+
+void ClientSession::on_due() {
+  if (is_closed()) return;
+  if (is_free()) return close();
+  const base::TimePoint now = loop_.now();
+  const std::size_t unsent = connection_.unsent_bytes();
+  if (!operation_->response_started && unsent < unsent_at_look_) {
+    unsent_at_look_ = unsent;
+    moved_at_ = now;
+  }
+  if (operation_->response_started) {
+    if (operation_->body_pauses > 0) {
+      moved_at_ = now;  // we do not ask for any
+    } else if (now - moved_at_ >= options_.body_timeout) {
+      return on_stalled(pool_->counters_.timed_out_body, "the service stopped in the middle of its response");
+    }
+  } else if (options_.head_timeout > base::Duration(0) && now - started_at_ >= options_.head_timeout) {
+    return on_stalled(pool_->counters_.timed_out_head, "no response of the service in time");
+  } else if (unsent > 0 && now - moved_at_ >= options_.write_timeout) {
+    return on_stalled(pool_->counters_.timed_out_write, "the service does not take the request");
+  }
+  arm();
+}
+
+void ClientSession::on_stalled(std::uint64_t& counter, const char* what) {
+  ++counter;
+  fail({Code::deadline, what});
 }
 
 void ClientSession::abandon() {
@@ -124,13 +165,14 @@ void ClientSession::abandon() {
 
 void ClientSession::close() {
   connection_.close();
-  idle_timer_.cancel();
+  timer_.cancel();
   if (pool_ != nullptr) std::exchange(pool_, nullptr)->on_session_closed(*this);
 }
 
 void ClientSession::on_data(std::string_view bytes) {
   if (is_free()) return close();  // nobody asked: whatever it says, the next answer would not be to our question
   has_received_ = true;
+  if (operation_->response_started) moved_at_ = loop_.now();
   if (!kept_.empty()) {
     kept_.append(bytes);
     flush();
@@ -192,9 +234,12 @@ void ClientSession::on_head() {
   ResponseHead& head = parser_.head();
   can_be_reused_ = parser_.keep_alive();
   const auto promised = promised_lifetime(head.headers);
-  idle_lifetime_ = promised.value_or(default_lifetime_);
+  idle_lifetime_ = promised.value_or(options_.idle_lifetime);
   if (promised && *promised == base::Duration(0)) can_be_reused_ = false;
   operation_->response_started = true;
+  moved_at_ = loop_.now();
+  // The look for the head may be too late for the body, and a short body is here already.
+  if (parser_.remaining_body() != 0) arm();
   operation_->handler.on_response_head(std::move(head), parser_.remaining_body() == 0);
 }
 

@@ -65,10 +65,13 @@ class ClientSession final : private net::ConnectionHandler, private net::Flushab
   void on_response_end();
   void fail(base::Error error);
   void end_by_peer(const base::Error& why);
+  void on_due();
+  void on_stalled(std::uint64_t& counter, const char* what);
+  void arm();
 
   net::EventLoop& loop_;
   ClientPool* pool_;  // null once closed
-  const base::Duration default_lifetime_;
+  const ClientPoolOptions& options_;
   ResponseParser parser_;
   ClientOperation* operation_ = nullptr;
   bool is_reused_ = false;      // the request in work is not its first
@@ -77,7 +80,10 @@ class ClientSession final : private net::ConnectionHandler, private net::Flushab
   bool has_paused_reading_ = false;
   base::Duration idle_lifetime_;
   std::string kept_;
-  net::Timer idle_timer_;       // armed lazily: ignored when due while busy
+  base::TimePoint started_at_;
+  base::TimePoint moved_at_;    // when bytes of the response came, or the request was last seen to go
+  std::size_t unsent_at_look_ = 0;
+  net::Timer timer_;            // free: the end of its life. Busy: when to look whether the service still moves
   net::Connection connection_;  // last: starts reading when made
 };
 

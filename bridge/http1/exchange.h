@@ -35,9 +35,9 @@ class ExchangeHandler {
   virtual void on_body(std::string_view) {}
   // The request is complete. At most once.
   virtual void on_request_end() {}
-  // Terminal, at most once, never after the response was completed or abort(): closed = the client left, malformed or
-  // too_large = its body broke the rules (it was answered if nothing had been sent), deadline = it stopped sending or
-  // reading, or the session was closed by its owner.
+  // Terminal, at most once, never after the response was completed or abort(): closed = the client left, or the session
+  // was closed by its owner; malformed or too_large = its body broke the rules, deadline = it stopped sending or reading,
+  // overloaded = no memory for what it sent (in these it was answered if nothing had been sent and it was still to send).
   virtual void on_aborted(const base::Error& why) = 0;
   // Unsent bytes went above the high mark (true) or fell below half of it (false): pause and resume what is sent.
   virtual void on_write_pressure(bool /*is_above*/) {}

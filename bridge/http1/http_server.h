@@ -2,9 +2,13 @@
 // admin port and the services of tests.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
+#include "bridge/base/budget.h"
+#include "bridge/base/intrusive_list.h"
 #include "bridge/base/result.h"
 #include "bridge/base/unique_function.h"
 #include "bridge/http1/server_session.h"
@@ -12,10 +16,21 @@
 
 namespace outrigger::http1 {
 
+// How many connections several servers, each on its own thread, may have together. Outlives them.
+struct ConnectionPlaces {
+  explicit ConnectionPlaces(std::size_t limit) : taken(limit) {}
+  base::Budget taken;
+  std::atomic<unsigned> wanted{0};  // servers that have a connection and no place for it, nor anybody to close for it
+};
+
 struct HttpServerOptions {
   ServerOptions session;
   net::ListenOptions listen;
-  std::size_t max_connections = 10000;  // above it clients wait in the kernel's queue
+  // Open connections. At the limit the one that waits longest for a request (or for the rest of its head) makes room for
+  // a new one; without such a one, new ones wait in the kernel's queue.
+  std::size_t max_connections = base::limits::kMaxConnections;
+  // Its limit takes the place of max_connections. May be null.
+  ConnectionPlaces* places = nullptr;
 };
 
 class HttpServer final : private SessionHandler {
@@ -29,7 +44,7 @@ class HttpServer final : private SessionHandler {
   HttpServer& operator=(const HttpServer&) = delete;
 
   const net::Endpoint& endpoint() const { return listener_->endpoint(); }
-  // Takes over a connected transport as if it had been accepted (tests, inherited sockets).
+  // Takes over a connected transport as if it had been accepted, whatever the limit (tests, inherited sockets).
   void adopt(std::unique_ptr<net::Transport> transport, std::string peer_address);
 
   // Accepts no more, lets requests in work finish. `on_drained` is called once, in a later turn, when no connection is
@@ -40,14 +55,27 @@ class HttpServer final : private SessionHandler {
   void close();
 
   std::size_t connection_count() const { return sessions_.size(); }
-  std::uint64_t accepted_total() const { return accepted_total_; }
-  std::uint64_t requests_total() const { return requests_total_; }
+  // Loop thread.
+  const HttpServerCounters& counters() const { return counters_; }
+  std::uint64_t accepted_total() const { return counters_.accepted; }
+  std::uint64_t requests_total() const { return counters_.requests; }
+  // accept(2) failed for want of file descriptors or memory.
+  std::uint64_t exhausted_total() const { return listener_->exhausted_total(); }
 
  private:
   HttpServer(net::EventLoop& loop, HttpServerOptions options, RequestHandler& handler);
   void on_request(Exchange& exchange) override;
   void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head, std::string& body) override;
+  void on_session_waits(ServerSession& session) override;
   void on_session_closed(ServerSession& session) override;
+  void on_accepted(net::Accepted accepted);
+  void begin(std::unique_ptr<net::Transport> transport, std::string peer_address);
+  bool take_place();
+  bool make_room();
+  void hold(net::Accepted accepted);
+  void drop_held();
+  void admit_held();
+  void help_others();
   void tell_if_drained();
 
   net::EventLoop& loop_;
@@ -55,11 +83,15 @@ class HttpServer final : private SessionHandler {
   RequestHandler& handler_;
   std::unique_ptr<net::Listener> listener_;
   std::unordered_map<ServerSession*, std::unique_ptr<ServerSession>> sessions_;
+  base::IntrusiveList<ServerSession, &ServerSession::waiting_hook_> waiting_;  // for a request; the longest first
+  ConnectionPlaces own_places_;
+  ConnectionPlaces& places_;
+  std::optional<net::Accepted> held_;  // accepted, and there is no place: the listener is paused
+  net::Timer place_timer_;
+  net::Timer help_timer_;
   base::UniqueFunction<void()> on_drained_;
   net::Timer drained_timer_;
   bool is_draining_ = false;
-  std::uint64_t accepted_total_ = 0;
-  std::uint64_t requests_total_ = 0;
 };
 
 }  // namespace outrigger::http1

@@ -16,6 +16,8 @@ int status_of(ParseProblem problem) {
       return 414;
     case ParseProblem::headers_too_large:
       return 431;
+    case ParseProblem::overloaded:
+      return 503;
     case ParseProblem::unsupported:
       return 501;
     case ParseProblem::version:
@@ -38,6 +40,8 @@ std::string_view name_of(ParseProblem problem) {
       return "uri_too_long";
     case ParseProblem::headers_too_large:
       return "headers_too_large";
+    case ParseProblem::overloaded:
+      return "overloaded";
     case ParseProblem::unsupported:
       return "unsupported";
     case ParseProblem::version:

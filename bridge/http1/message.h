@@ -50,6 +50,7 @@ enum class ParseProblem : std::uint8_t {
   body_too_large,     // 413
   uri_too_long,       // 414
   headers_too_large,  // 431
+  overloaded,         // 503: no memory for it now (base/budget.h)
   unsupported,        // 501: a method or transfer coding that we do not speak
   version,            // 505
 };

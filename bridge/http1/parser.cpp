@@ -21,6 +21,7 @@ constexpr std::size_t kStatusLineBytes = 1024;
 constexpr std::uint64_t kChunkFramingBytes = 16 * 1024;
 constexpr std::uint64_t kChunkFramingPerByte = 8;
 constexpr unsigned kMaxInterimResponses = 16;
+constexpr std::size_t kKeptPending = 1024;  // memory for the next section that comes in pieces
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -340,7 +341,7 @@ Step MessageParser::parse_head(std::string_view& input) {
     request_.method = method_;  // for logs
     request_.target = target_;
   }
-  pending_.clear();
+  drop_pending();
   method_ = target_ = reason_ = name_ = value_ = {};
   if (accepted == Step::need_more) return parse_head(input);  // an interim response was skipped
   return accepted;
@@ -527,6 +528,12 @@ Step MessageParser::parse_chunked_body(std::string_view& input) {
   return Step::need_more;
 }
 
+// A long section that came in pieces is no reason to keep its memory for the life of the connection.
+void MessageParser::drop_pending() {
+  pending_.clear();
+  if (pending_.capacity() > kKeptPending) std::string().swap(pending_);
+}
+
 Step MessageParser::parse_trailers(std::string_view& input) {
   std::string_view section;
   const Step step = collect_section(input, false, section);
@@ -535,7 +542,7 @@ Step MessageParser::parse_trailers(std::string_view& input) {
   if (state_ == State::failed) return Step::failed;
   // It pauses at the end of the last chunk, which is the end of the section.
   if (error != HPE_OK && error != HPE_PAUSED) return fail(ParseProblem::bad_request, "malformed trailers");
-  pending_.clear();
+  drop_pending();
   reset_llhttp();
   state_ = State::head;
   return Step::end;

@@ -39,6 +39,8 @@ class MessageParser {
   std::string_view detail() const { return detail_; }
   // Bytes of an unfinished message were seen.
   bool is_in_message() const { return state_ != State::head || !pending_.empty() || skipped_empty_line_; }
+  // Bytes kept of a section that did not come in one piece.
+  std::size_t held_bytes() const { return pending_.capacity(); }
   // Content bytes still announced by Content-Length; the maximum if that is not known.
   std::uint64_t remaining_body() const;
 
@@ -69,6 +71,7 @@ class MessageParser {
   struct Section;  // where a run of lines ends
 
   void reset_llhttp();
+  void drop_pending();
   Step parse_head(std::string_view& input);
   Step parse_trailers(std::string_view& input);
   Step parse_fixed_body(std::string_view& input);

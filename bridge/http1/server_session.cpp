@@ -8,6 +8,10 @@ namespace {
 using base::Code;
 using base::equals_ignoring_case;
 using base::Error;
+namespace limits = base::limits;
+
+// Memory for pipelined bytes that a connection without any keeps for the next ones.
+constexpr std::size_t kKeptRoom = 1024;
 
 // Below this a body is copied behind its head, so that one write(2) takes one piece.
 constexpr std::size_t kCopyBelow = 4096;
@@ -32,6 +36,8 @@ Code code_of(ParseProblem problem) {
       return Code::too_large;
     case ParseProblem::timed_out:
       return Code::deadline;
+    case ParseProblem::overloaded:
+      return Code::overloaded;
     default:
       return Code::malformed;
   }
@@ -56,7 +62,7 @@ void Exchange::pause_body() {
 }
 void Exchange::resume_body() {
   CHECK(body_pauses_ > 0);
-  if (--body_pauses_ == 0 && !is_over()) session_.wake();
+  if (--body_pauses_ == 0 && !is_over()) session_.on_body_resumed();
 }
 bool Exchange::send_head(const ResponseHead& head, bool end) {
   return is_over() || session_.send_head(*this, head, end, nullptr);
@@ -88,10 +94,12 @@ ServerSession::ServerSession(net::EventLoop& loop, std::unique_ptr<net::Transpor
       handler_(handler),
       peer_address_(std::move(peer_address)),
       parser_(options.limits),
+      kept_charge_(options.buffered),
+      unsent_charge_(options.buffered),
       read_timer_(loop, [this] { on_read_timeout(); }),
       write_timer_(loop, [this] { on_write_timeout(); }),
       connection_(loop, std::move(transport), *this) {
-  wait(Phase::idle, options_.idle_timeout);
+  wait(Phase::idle, options_.head_timeout);
 }
 
 ServerSession::~ServerSession() {
@@ -102,6 +110,36 @@ ServerSession::~ServerSession() {
 void ServerSession::wait(Phase phase, base::Duration time) {
   waits_for_ = phase;
   read_timer_.arm(time);
+}
+
+void ServerSession::wait_for_body() {
+  if (std::exchange(waits_for_, Phase::exchange) == Phase::exchange) {
+    body_pace_.note(loop_.now(), body_received_);
+  } else {
+    body_pace_.start(loop_.now(), body_received_);
+  }
+  arm_for_body();
+}
+
+void ServerSession::arm_for_body() { read_timer_.arm_at(next_look(body_pace_, options_.body_timeout)); }
+
+// The time it waited for us is not its fault.
+void ServerSession::on_body_resumed() {
+  waits_for_ = Phase::closed;
+  wake();
+}
+
+bool ServerSession::is_too_slow(Pace& pace, base::Duration timeout) {
+  if (options_.buffered != nullptr && options_.buffered->is_pressed() && limits::kPressedTimeout < timeout &&
+      pace.is_too_slow(loop_.now(), limits::kPressedTimeout, limits::kPressedRate)) {
+    return true;
+  }
+  return pace.is_too_slow(loop_.now(), timeout, options_.min_rate);
+}
+
+base::TimePoint ServerSession::next_look(const Pace& pace, base::Duration timeout) const {
+  const base::TimePoint next = pace.next(timeout);
+  return options_.buffered == nullptr ? next : std::min(next, loop_.now() + limits::kPressedTimeout);
 }
 
 void ServerSession::begin_drain() {
@@ -128,7 +166,10 @@ void ServerSession::close() {
 void ServerSession::end() {
   if (phase_ == Phase::closed) return;
   phase_ = Phase::closed;
+  waiting_hook_.unlink();
   connection_.close();
+  unsent_charge_.set(0);
+  kept_charge_.set(0);
   loop_.release(std::move(exchange_));
   handler_.on_session_closed(*this);
 }
@@ -141,6 +182,7 @@ void ServerSession::abort_exchange(const Error& why) {
 
 void ServerSession::on_data(std::string_view bytes) {
   if (phase_ == Phase::finishing || phase_ == Phase::closed) return;
+  if (is_resting_) return keep(bytes);
   if (!kept_.empty()) {
     kept_.append(bytes);
     process_kept();
@@ -158,8 +200,16 @@ void ServerSession::process_kept() {
 }
 
 void ServerSession::keep(std::string_view rest) {
-  if (phase_ == Phase::finishing || phase_ == Phase::closed) return kept_.clear();
+  if (phase_ == Phase::finishing || phase_ == Phase::closed) {
+    std::string().swap(kept_);
+    kept_charge_.set(0);
+    return;
+  }
   kept_.append(rest);
+  if (kept_.capacity() > kKeptRoom && kept_.size() < kept_.capacity() / 4) std::string(kept_).swap(kept_);
+  if (!kept_charge_.try_set(kept_.capacity() + parser_.held_bytes())) {
+    return phase_ == Phase::discarding ? finish() : refuse(ParseProblem::overloaded);
+  }
   const bool must_pause = kept_.size() >= options_.look_ahead_bytes;
   if (must_pause == has_paused_reading_) return;
   has_paused_reading_ = must_pause;
@@ -175,11 +225,13 @@ void ServerSession::wake() {
 }
 
 void ServerSession::flush() {
+  is_resting_ = false;
   if (phase_ != Phase::closed && phase_ != Phase::finishing) process_kept();
 }
 
 void ServerSession::process(std::string_view& input) {
   is_processing_ = true;
+  int begun = 0;
   for (bool goes_on = true; goes_on;) {
     switch (phase_) {
       case Phase::exchange:
@@ -191,20 +243,28 @@ void ServerSession::process(std::string_view& input) {
         continue;
       case Phase::idle:
       case Phase::head:
+        // The others have their turn between them.
+        if (begun < limits::kRequestsPerTurn) break;
+        if (!input.empty()) {
+          is_resting_ = true;
+          loop_.flush_next_turn(*this);
+        }
+        goes_on = false;
+        continue;
       case Phase::discarding:
         break;
     }
     switch (parser_.next(input)) {
       case Step::need_more:
         goes_on = false;
-        if (phase_ == Phase::discarding) {
-          wait(Phase::discarding, options_.body_timeout);
-        } else if (phase_ == Phase::idle && parser_.is_in_message()) {
+        // While discarding, more bytes buy no more time: it was answered.
+        if (phase_ == Phase::idle && parser_.is_in_message()) {
           phase_ = Phase::head;
           wait(Phase::head, options_.head_timeout);
         }
         break;
       case Step::head:
+        ++begun;
         begin_exchange();
         break;
       case Step::body:
@@ -241,10 +301,11 @@ bool ServerSession::process_exchange(std::string_view& input) {
   }
   switch (parser_.next(input)) {
     case Step::need_more:
-      wait(Phase::exchange, options_.body_timeout);
+      wait_for_body();
       return false;
     case Step::body:
       owes_continue_ = false;
+      body_received_ += parser_.body().size();
       if (exchange.handler_ != nullptr) exchange.handler_->on_body(parser_.body());
       return true;
     case Step::end:
@@ -261,6 +322,9 @@ bool ServerSession::process_exchange(std::string_view& input) {
 void ServerSession::begin_exchange() {
   phase_ = Phase::exchange;
   waits_for_ = Phase::closed;
+  waiting_hook_.unlink();
+  is_new_ = false;
+  ++handler_.session_counters().requests;
   exchange_ = std::make_unique<Exchange>(*this, std::move(parser_.head()));
   const RequestHead& request = exchange_->request();
   keeps_alive_ = request.keep_alive;
@@ -290,6 +354,7 @@ void ServerSession::become_idle() {
   if (is_draining_) return finish();
   phase_ = Phase::idle;
   wait(Phase::idle, options_.idle_timeout);
+  if (connection_.unsent_bytes() == 0) handler_.on_session_waits(*this);
 }
 
 // Everything to come from this client is ignored; what it must still get is written, and the connection lingers so that
@@ -297,14 +362,18 @@ void ServerSession::become_idle() {
 void ServerSession::finish() {
   phase_ = Phase::finishing;
   waits_for_ = Phase::closed;
-  kept_.clear();
+  waiting_hook_.unlink();
+  if (!is_processing_) keep({});
   connection_.close_when_flushed();
 }
 
 // The framing is lost or not to be trusted: whatever follows on this connection must not be read as a request
 // (tests/data/http/smuggling.md).
 void ServerSession::refuse(ParseProblem problem) {
-  const bool is_answered = exchange_ != nullptr && exchange_->is_head_sent();
+  ++handler_.session_counters().refused;
+  if (problem == ParseProblem::overloaded) ++handler_.session_counters().overloaded;
+  // What follows a request that is in work cannot be answered before it, nor the request by this.
+  const bool is_answered = exchange_ != nullptr && (exchange_->is_head_sent() || is_request_read_);
   if (is_answered) {
     abort_exchange({code_of(problem), std::string(parser_.detail())});
     return end();
@@ -363,11 +432,15 @@ void ServerSession::on_read_timeout() {
   if (waits_for_ != phase_) return;
   switch (phase_) {
     case Phase::idle:
+      ++(is_new_ ? handler_.session_counters().timed_out_head : handler_.session_counters().closed_idle);
       return close_idle();
     case Phase::head:
+      ++handler_.session_counters().timed_out_head;
       return refuse(ParseProblem::timed_out);
     case Phase::exchange:
       if (is_request_read_ || exchange_->body_pauses_ > 0) return;
+      if (!is_too_slow(body_pace_, options_.body_timeout)) return arm_for_body();
+      ++handler_.session_counters().timed_out_body;
       return refuse(ParseProblem::timed_out);
     case Phase::discarding:
       return finish();
@@ -388,21 +461,38 @@ void ServerSession::write(std::string&& bytes) {
 
 void ServerSession::note_write(std::size_t size) {
   if (!write_timer_.is_armed()) {
-    written_at_check_ = queued_bytes_ - connection_.unsent_bytes();
-    write_timer_.arm(options_.write_timeout);
+    write_pace_.start(loop_.now(), queued_bytes_ - connection_.unsent_bytes());
+    write_timer_.arm_at(next_look(write_pace_, options_.write_timeout));
   }
   queued_bytes_ += size;
+  unsent_charge_.set(connection_.unsent_bytes() + size);
+}
+
+void ServerSession::on_flushed() {
+  was_flushed_ = true;
+  unsent_charge_.set(0);
+  const bool waits = phase_ == Phase::idle || phase_ == Phase::head;
+  if (waits && !waiting_hook_.is_linked()) handler_.on_session_waits(*this);
 }
 
 void ServerSession::on_write_timeout() {
-  if (phase_ == Phase::closed || connection_.unsent_bytes() == 0) return;
-  const std::uint64_t written = queued_bytes_ - connection_.unsent_bytes();
-  if (written == written_at_check_) {
+  const std::size_t unsent = connection_.unsent_bytes();
+  if (phase_ == Phase::closed || unsent == 0) return;
+  unsent_charge_.set(unsent);
+  const std::uint64_t written = queued_bytes_ - unsent;
+  // What it has not taken now may be of another answer than at the last look.
+  if (std::exchange(was_flushed_, false)) {
+    write_pace_.start(loop_.now(), written);
+  } else {
+    write_pace_.note(loop_.now(), written);
+  }
+  if (is_too_slow(write_pace_, options_.write_timeout)) {
+    ++handler_.session_counters().timed_out_write;
     abort_exchange({Code::deadline, "client stopped reading"});
+    connection_.reset();
     return end();
   }
-  written_at_check_ = written;
-  write_timer_.arm(options_.write_timeout);
+  write_timer_.arm_at(next_look(write_pace_, options_.write_timeout));
 }
 
 std::string_view ServerSession::http_date() {

@@ -7,8 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "bridge/base/budget.h"
+#include "bridge/base/intrusive_list.h"
 #include "bridge/http1/exchange.h"
 #include "bridge/http1/message.h"
+#include "bridge/http1/pace.h"
 #include "bridge/http1/parser.h"
 #include "bridge/net/connection.h"
 #include "bridge/net/event_loop.h"
@@ -18,12 +21,15 @@ namespace outrigger::http1 {
 
 struct ServerOptions {
   MessageLimits limits;
-  // Times as nginx has them (client_header_timeout, keepalive_timeout, client_body_timeout, send_timeout): long enough
-  // for bad networks, short enough that a silent peer does not hold a slot for long.
-  base::Duration head_timeout = std::chrono::seconds(60);   // from the first byte of a head to its end
-  base::Duration idle_timeout = std::chrono::seconds(75);   // between requests, and before the first
-  base::Duration body_timeout = std::chrono::seconds(60);   // without any byte of a body we wait for
-  base::Duration write_timeout = std::chrono::seconds(60);  // without any byte taken by the client (up to twice this)
+  // Long enough for bad networks, short enough that a silent peer does not hold a place for long (docs/http.md).
+  base::Duration head_timeout = base::limits::kHeadTimeout;    // to the first byte of the first head; then to its end
+  base::Duration idle_timeout = base::limits::kIdleTimeout;    // between requests
+  base::Duration body_timeout = base::limits::kBodyTimeout;    // without any byte of a body we wait for
+  base::Duration write_timeout = base::limits::kWriteTimeout;  // without any byte taken by the client
+  // Bytes/s of a body that comes, or of an answer that is taken, on average over each of these times. 0: any.
+  std::size_t min_rate = base::limits::kMinRate;
+  // Counts what is kept for this client; while it is half used, slow clients get limits::kPressedTimeout. May be null.
+  base::Budget* buffered = nullptr;
   // Bytes kept of pipelined requests, or of a body nobody has asked for yet, before reading stops.
   std::size_t look_ahead_bytes = 64 * 1024;
   // Of a body whose response was sent early: read and dropped up to this, so that the connection can be used again.
@@ -31,6 +37,20 @@ struct ServerOptions {
   // A client that shuts down its sending side while it waits counts as gone, as nginx and Envoy have it: a closed
   // browser tab looks just so, and the work for it can be cancelled.
   bool aborts_on_half_close = true;
+};
+
+// What became of a server's clients, since start. For metrics and tests.
+struct HttpServerCounters {
+  std::uint64_t accepted = 0;
+  std::uint64_t requests = 0;         // heads handed to the handler
+  std::uint64_t refused = 0;          // requests answered by the protocol itself, those below included
+  std::uint64_t timed_out_head = 0;   // 408, or closed if not a byte had come
+  std::uint64_t timed_out_body = 0;   // 408
+  std::uint64_t timed_out_write = 0;  // closed: the client did not read
+  std::uint64_t overloaded = 0;       // no memory for what it sent: 503, or closed
+  std::uint64_t closed_idle = 0;      // after idle_timeout
+  std::uint64_t closed_for_room = 0;  // the longest without a request, for a new connection
+  std::uint64_t accept_stops = 0;     // no place, and nobody without a request: a connection had to wait
 };
 
 // The policy above a server.
@@ -48,12 +68,17 @@ class RequestHandler {
 
 class SessionHandler : public RequestHandler {
  public:
+  // It waits for a request and has sent everything: from now on it could be closed for another. Not called for a new one.
+  virtual void on_session_waits(ServerSession&) {}
   // Terminal, once, however the session ended, also from inside close(): the owner unlinks it and gives it to
   // EventLoop::release().
   virtual void on_session_closed(ServerSession& session) = 0;
+  // Sessions count here.
+  HttpServerCounters& session_counters() { return counters_; }
 
  protected:
   ~SessionHandler() = default;
+  HttpServerCounters counters_;
 };
 
 class ServerSession final : private net::ConnectionHandler, private net::Flushable {
@@ -74,6 +99,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
 
  private:
   friend class Exchange;
+  friend class HttpServer;
   enum class Phase : std::uint8_t {
     idle,        // waits for the first byte of a head
     head,        // waits for the rest of a head
@@ -88,6 +114,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   void on_end() override;
   void on_closed(const base::Error& why) override;
   void on_write_pressure(bool is_above) override;
+  void on_flushed() override;
   void flush() override;
 
   void process(std::string_view& input);
@@ -104,6 +131,10 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   void finish();
   void end();
   void wait(Phase phase, base::Duration time);
+  void wait_for_body();
+  void arm_for_body();
+  bool is_too_slow(Pace& pace, base::Duration timeout);
+  base::TimePoint next_look(const Pace& pace, base::Duration timeout) const;
   void on_read_timeout();
   void on_write_timeout();
   void write(std::string_view bytes);
@@ -113,6 +144,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
 
   // For Exchange.
   void accept_body(Exchange& exchange);
+  void on_body_resumed();
   bool send_head(Exchange& exchange, const ResponseHead& head, bool end, const std::string* whole_body);
   void send_body(Exchange& exchange, std::string bytes);
   void send_end(Exchange& exchange);
@@ -125,6 +157,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   RequestParser parser_;
   Phase phase_ = Phase::idle;
   bool is_processing_ = false;
+  bool is_resting_ = false;     // enough requests for this turn
   bool is_request_read_ = false;
   bool is_draining_ = false;
   bool keeps_alive_ = true;     // after the response in work
@@ -133,9 +166,16 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   std::size_t discarded_ = 0;
   std::string kept_;  // input nobody may take yet
   std::unique_ptr<Exchange> exchange_;
+  base::Charge kept_charge_;
+  base::Charge unsent_charge_;
+  bool is_new_ = true;  // no request yet
+  std::uint64_t body_received_ = 0;
+  Pace body_pace_;
   std::uint64_t queued_bytes_ = 0;
-  std::uint64_t written_at_check_ = 0;
-  // Both are armed lazily and ask, when due, whether they still mean something: a request costs them O(1).
+  bool was_flushed_ = false;  // since the last look at write_pace_
+  Pace write_pace_;
+  base::ListHook waiting_hook_;  // in the server's list while it waits for a request
+  // These two are armed lazily and ask, when due, whether they still mean something: a request costs them O(1).
   Phase waits_for_ = Phase::closed;
   net::Timer read_timer_;
   net::Timer write_timer_;

@@ -498,5 +498,106 @@ TEST_F(ClientPoolTest, early_answer_to_an_unsent_body_gives_the_connection_up) {
   EXPECT_EQ(pool.connection_count(), 0u);
 }
 
+TEST_F(ClientPoolTest, service_without_a_head_in_time_fails_with_deadline) {
+  RawService service(real.loop);
+  ClientPoolOptions options;
+  options.head_timeout = 50ms;
+  ClientPool pool(real.loop, service.endpoint(), options);
+  const base::TimePoint began = real.loop.now();
+
+  const Recorder failed = ask(pool, get("/"));
+
+  EXPECT_EQ(failed.failure->error.code, Code::deadline);
+  EXPECT_TRUE(failed.failure->request_was_sent);
+  EXPECT_GE(real.loop.now() - began, 50ms);
+  EXPECT_EQ(pool.counters().timed_out_head, 1u);
+  EXPECT_EQ(pool.connection_count(), 0u);
+}
+
+TEST_F(ClientPoolTest, head_that_never_ends_has_no_more_time_than_none) {
+  RawService service(real.loop, "HTTP/1.1 200 OK\r\nX-A: ");
+  ClientPoolOptions options;
+  options.head_timeout = 50ms;
+  ClientPool pool(real.loop, service.endpoint(), options);
+  Recorder recorder;
+  const ClientCall call = pool.request(get("/"), in(10s), recorder);
+  ASSERT_TRUE(real.run_until("the failure", [&] {
+    const bool is_asked = !service.peers.empty() && !service.peers[0]->received.empty();
+    if (is_asked && !recorder.is_over()) service.peers[0]->connection.write("x");
+    return recorder.is_over();
+  }));
+
+  EXPECT_EQ(recorder.failure->error.code, Code::deadline);
+  EXPECT_EQ(pool.counters().timed_out_head, 1u);
+}
+
+TEST_F(ClientPoolTest, response_that_stops_in_its_body_fails_with_deadline) {
+  RawService service(real.loop, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+  ClientPoolOptions options;
+  options.body_timeout = 50ms;
+  ClientPool pool(real.loop, service.endpoint(), options);
+  const base::TimePoint began = real.loop.now();
+
+  const Recorder failed = ask(pool, get("/"));
+
+  EXPECT_EQ(failed.failure->error.code, Code::deadline);
+  EXPECT_TRUE(failed.failure->response_started);
+  EXPECT_GE(real.loop.now() - began, 50ms);
+  EXPECT_EQ(pool.counters().timed_out_body, 1u);
+}
+
+TEST_F(ClientPoolTest, body_that_keeps_coming_or_is_not_asked_for_is_not_slow) {
+  RawService service(real.loop, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n");
+  ClientPoolOptions options;
+  options.body_timeout = 60ms;
+  ClientPool pool(real.loop, service.endpoint(), options);
+  Recorder recorder;
+  ClientCall call = pool.request(get("/"), in(20s), recorder);
+  ASSERT_TRUE(real.run_until("the head", [&] { return recorder.head.has_value(); }));
+  call.pause_body();
+  base::TimePoint next = real.loop.now() + 150ms;
+  ASSERT_TRUE(real.run_until("more than the timeout", [&] { return real.loop.now() >= next; }));
+  EXPECT_FALSE(recorder.is_over());
+  call.resume_body();
+  for (int i = 0; i < 8; ++i) {
+    service.peers[0]->connection.write("x");
+    next = real.loop.now() + 20ms;
+    ASSERT_TRUE(real.run_until("the next byte's time", [&] { return real.loop.now() >= next; }));
+  }
+
+  EXPECT_TRUE(recorder.has_ended);
+  EXPECT_EQ(pool.counters().timed_out_body, 0u);
+}
+
+TEST_F(ClientPoolTest, service_that_takes_nothing_of_a_request_fails_with_deadline) {
+  RawService service(real.loop);
+  ClientPoolOptions options;
+  options.write_timeout = 50ms;
+  ClientPool pool(real.loop, service.endpoint(), options);
+  Recorder recorder;
+  ClientRequest request = get("/", false);
+  request.method = "POST";
+  request.body = std::string(64 * 1024 * 1024, 'x');
+  const ClientCall call = pool.request(std::move(request), in(10s), recorder);
+  ASSERT_TRUE(real.run_until("the failure", [&] {
+    if (!service.peers.empty() && service.peers[0]->connection.is_reading()) {
+      service.peers[0]->connection.pause_reading();
+    }
+    return recorder.is_over();
+  }));
+
+  EXPECT_EQ(recorder.failure->error.code, Code::deadline);
+  EXPECT_EQ(pool.counters().timed_out_write, 1u);
+}
+
+TEST_F(ClientPoolTest, refused_attempts_are_counted) {
+  ClientPool pool(real.loop, net::Endpoint::unix_socket("/nonexistent/socket"));
+
+  ask(pool, get("/"));
+
+  EXPECT_EQ(pool.counters().refused, 1u);
+  EXPECT_EQ(pool.counters().connected, 0u);
+}
+
 }  // namespace
 }  // namespace outrigger::http1

@@ -69,6 +69,13 @@ class ServerSessionTest : public ::testing::Test, protected SessionHandler {
     fake.loop.release(std::move(session));
   }
 
+  ServerSessionTest() {
+    options.head_timeout = 60s;
+    options.idle_timeout = 75s;
+    options.body_timeout = 60s;
+    options.write_timeout = 60s;
+    options.min_rate = 0;
+  }
   void start() {
     session = std::make_unique<ServerSession>(fake.loop, peer.make_transport(), "192.0.2.1", options,
                                               static_cast<SessionHandler&>(*this));
@@ -573,6 +580,7 @@ TEST_F(ServerSessionTest, slow_head_gets_408) {
 TEST_F(ServerSessionTest, idle_connection_is_closed_without_a_word) {
   echo();
   start();
+  exchange_bytes(kGet);
   fake.advance(70s);
   exchange_bytes(kGet);
   fake.advance(74s);
@@ -704,6 +712,337 @@ TEST_F(ServerSessionTest, peer_address_is_known) {
   fake.settle();
 
   EXPECT_EQ(works[0]->exchange->peer_address(), "192.0.2.1");
+}
+
+// Every time and count below is of a client that does what a hostile or broken one would.
+class SlowClientTest : public ServerSessionTest {
+ protected:
+  SlowClientTest() {
+    options.head_timeout = 20s;
+    options.body_timeout = 30s;
+    options.write_timeout = 30s;
+    options.min_rate = 100;
+    options.buffered = &buffered;
+    on_request_hook = [](Work& work) { work.exchange->accept_body(); };
+  }
+  ~SlowClientTest() override {
+    if (session != nullptr) session->close();
+    fake.settle();
+    EXPECT_EQ(buffered.used(), 0u);
+  }
+  const HttpServerCounters& counters() const { return counters_; }
+  bool is_told(int status) { return peer.received().starts_with("HTTP/1.1 " + std::to_string(status)); }
+
+  base::Budget buffered{1024 * 1024};
+};
+
+constexpr const char* kPost = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+
+TEST_F(SlowClientTest, silent_from_the_start_is_closed_without_a_word_after_the_head_timeout) {
+  start();
+  fake.advance(20s - 1ns);
+  EXPECT_FALSE(is_closed);
+
+  fake.advance(1ns);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(peer.received(), "");
+  EXPECT_EQ(counters().timed_out_head, 1u);
+  EXPECT_EQ(counters().closed_idle, 0u);
+}
+
+TEST_F(SlowClientTest, head_byte_by_byte_gets_408_at_the_head_timeout) {
+  start();
+  for (int i = 0; i < 20; ++i) {
+    peer.send(i == 0 ? "G" : i == 1 ? "E" : i == 2 ? "T" : i == 3 ? " " : "/");
+    fake.settle();
+    EXPECT_EQ(peer.received(), "") << i;
+    fake.advance(1s);
+  }
+
+  EXPECT_TRUE(is_told(408));
+  EXPECT_TRUE(peer.saw_end());
+  EXPECT_EQ(counters().timed_out_head, 1u);
+  EXPECT_EQ(counters().refused, 1u);
+}
+
+TEST_F(SlowClientTest, second_head_has_its_own_time) {
+  echo();
+  start();
+  exchange_bytes(kGet);
+  fake.advance(60s);
+  peer.send("GET");
+  fake.advance(19s);
+  EXPECT_EQ(peer.received(), "");
+
+  fake.advance(1s);
+
+  EXPECT_TRUE(is_told(408));
+  EXPECT_EQ(counters().requests, 1u);
+}
+
+TEST_F(SlowClientTest, idle_after_a_request_is_closed_by_the_idle_timeout) {
+  echo();
+  start();
+  exchange_bytes(kGet);
+
+  fake.advance(75s);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(counters().closed_idle, 1u);
+  EXPECT_EQ(counters().timed_out_head, 0u);
+}
+
+TEST_F(SlowClientTest, body_that_pauses_for_too_long_gets_408) {
+  start();
+  peer.send(kPost);
+  fake.advance(29s);
+  peer.send(std::string(50'000, 'x'));
+  fake.advance(29s);
+  EXPECT_EQ(peer.received(), "");
+
+  fake.advance(1s);
+
+  EXPECT_TRUE(is_told(408));
+  EXPECT_EQ(works[0]->aborted->code, Code::deadline);
+  EXPECT_EQ(counters().timed_out_body, 1u);
+}
+
+TEST_F(SlowClientTest, body_below_the_rate_gets_408_however_regular_it_is) {
+  start();
+  peer.send(kPost);
+  int seconds = 0;
+  for (; seconds < 60 && peer.received().empty(); ++seconds) {
+    peer.send(std::string(99, 'x'));
+    fake.advance(1s);
+  }
+
+  EXPECT_EQ(seconds, 30);
+  EXPECT_TRUE(is_told(408));
+}
+
+TEST_F(SlowClientTest, body_that_came_fast_and_then_drips_gets_408) {
+  start();
+  peer.send(kPost);
+  peer.send(std::string(900'000, 'x'));
+  int seconds = 0;
+  for (; seconds < 100 && peer.received().empty(); ++seconds) {
+    peer.send("x");
+    fake.advance(1s);
+  }
+
+  EXPECT_LE(seconds, 60);  // in the first whole window after the burst
+  EXPECT_TRUE(is_told(408));
+}
+
+TEST_F(SlowClientTest, body_at_the_rate_is_served_for_as_long_as_it_takes) {
+  echo();
+  start();
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33000\r\n\r\n");
+  for (int i = 0; i < 300; ++i) {
+    EXPECT_EQ(peer.received(), "");
+    fake.advance(1s);
+    peer.send(std::string(110, 'x'));
+  }
+  fake.settle();
+
+  EXPECT_TRUE(is_told(200));
+}
+
+TEST_F(SlowClientTest, body_that_waits_for_us_is_not_slow) {
+  on_body_hook = [](Work& work) { work.exchange->pause_body(); };
+  start();
+  peer.send(kPost);
+  peer.send("x");
+  fake.advance(1000s);
+  EXPECT_EQ(peer.received(), "");
+
+  works[0]->exchange->resume_body();
+  fake.advance(29s);
+  EXPECT_EQ(peer.received(), "");
+  fake.advance(1s);
+
+  EXPECT_TRUE(is_told(408));
+}
+
+TEST_F(SlowClientTest, rest_of_a_body_that_was_answered_has_one_time_in_all) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "early"); };
+  start();
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_FALSE(peer.saw_end());
+    peer.send("x");
+    fake.advance(1s);
+  }
+
+  EXPECT_TRUE(peer.saw_end());
+}
+
+TEST_F(SlowClientTest, reader_that_stops_is_closed_after_the_write_timeout) {
+  start();
+  peer.set_write_room(1000);
+  peer.send(kGet);
+  fake.settle();
+  works[0]->exchange->send({}, std::string(500'000, 'x'));
+  fake.advance(29s);
+  EXPECT_FALSE(is_closed);
+
+  fake.advance(6s);  // it looks every 5 s, so that what it took at first counts as progress a little later
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(counters().timed_out_write, 1u);
+}
+
+TEST_F(SlowClientTest, reader_below_the_rate_is_closed) {
+  start();
+  peer.set_write_room(1000);
+  peer.send(kGet);
+  fake.settle();
+  works[0]->exchange->send({}, std::string(500'000, 'x'));
+  for (int i = 0; i < 66 && !is_closed; ++i) {
+    fake.advance(1s);
+    peer.set_write_room(10);
+  }
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(counters().timed_out_write, 1u);
+}
+
+TEST_F(SlowClientTest, reader_at_the_rate_gets_all_of_a_last_answer) {
+  start();
+  peer.set_write_room(1000);
+  peer.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  fake.settle();
+  works[0]->exchange->send({}, std::string(20'000, 'x'));
+  for (int i = 0; i < 200; ++i) {
+    fake.advance(1s);
+    peer.set_write_room(110);
+  }
+  fake.settle();
+
+  EXPECT_TRUE(peer.saw_end());
+  EXPECT_EQ(peer.received().substr(peer.received().size() - 10), "xxxxxxxxxx");
+  EXPECT_EQ(counters().timed_out_write, 0u);
+}
+
+TEST_F(SlowClientTest, answers_one_after_another_are_not_taken_for_a_slow_one) {
+  echo();
+  start();
+  for (int i = 0; i < 100; ++i) {
+    fake.advance(1s);
+    peer.send(kGet);
+    fake.settle();
+    peer.set_write_room(0);
+    peer.send(kGet);  // this answer waits for a moment whenever somebody looks
+    fake.advance(100ms);
+    peer.set_write_room({});
+    fake.settle();
+  }
+
+  EXPECT_FALSE(is_closed);
+  EXPECT_EQ(counters().requests, 200u);
+}
+
+TEST_F(SlowClientTest, unread_answer_is_counted_until_it_is_taken) {
+  start();
+  peer.set_write_room(0);
+  peer.send(kGet);
+  fake.settle();
+
+  works[0]->exchange->send({}, std::string(500'000, 'x'));
+  EXPECT_GE(buffered.used(), 500'000u);
+  fake.settle();
+  EXPECT_GE(buffered.used(), 500'000u);
+  peer.set_write_room({});
+  fake.settle();
+
+  EXPECT_EQ(buffered.used(), 0u);
+}
+
+TEST_F(SlowClientTest, slow_ones_have_little_time_while_memory_is_short) {
+  base::Charge others(&buffered);
+  others.set(600'000);
+  start();
+  peer.send(kPost);
+  fake.advance(5s - 1ns);
+  EXPECT_EQ(peer.received(), "");
+
+  fake.advance(1ns);
+
+  EXPECT_TRUE(is_told(408));
+}
+
+TEST_F(SlowClientTest, unread_answers_go_soon_while_memory_is_short) {
+  start();
+  peer.set_write_room(0);
+  peer.send(kGet);
+  fake.settle();
+  works[0]->exchange->send({}, std::string(600'000, 'x'));
+
+  fake.advance(5s);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(buffered.used(), 0u);
+}
+
+TEST_F(SlowClientTest, fast_one_is_served_while_memory_is_short) {
+  echo();
+  base::Charge others(&buffered);
+  others.set(1024 * 1024);
+  start();
+  peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+  for (int i = 0; i < 100; ++i) {
+    peer.send(std::string(10'000, 'x'));
+    fake.advance(500ms);
+  }
+
+  EXPECT_TRUE(is_told(200));
+}
+
+TEST_F(SlowClientTest, long_head_in_pieces_gets_503_while_there_is_no_memory) {
+  options.limits.header_bytes = 64 * 1024;
+  base::Charge others(&buffered);
+  others.set(1024 * 1024);
+  start();
+  peer.send("GET / HTTP/1.1\r\nHost: a\r\nX-Long: ");
+  peer.send(std::string(10'000, 'x'));
+  fake.settle();
+  EXPECT_EQ(peer.received(), "");  // as much as that is always allowed
+
+  peer.send(std::string(20'000, 'x'));
+  fake.settle();
+
+  EXPECT_TRUE(is_told(503));
+  EXPECT_EQ(counters().overloaded, 1u);
+}
+
+TEST_F(SlowClientTest, request_in_work_is_not_told_503_for_what_follows_it) {
+  base::Charge others(&buffered);
+  others.set(1024 * 1024);
+  start();
+  peer.send(kGet);
+  fake.settle();
+  for (int i = 0; i < 40; ++i) peer.send(std::string(1000, 'G'));
+  fake.settle(100);
+
+  EXPECT_TRUE(is_closed);
+  EXPECT_EQ(peer.received(), "");
+  EXPECT_EQ(works[0]->aborted->code, Code::overloaded);
+}
+
+TEST_F(SlowClientTest, pipelined_requests_answered_at_once_leave_turns_to_others) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "x"); };
+  start();
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += kGet;
+  peer.send(many);
+  fake.loop.run_turn(net::EventLoop::Wait::no);
+  fake.loop.run_turn(net::EventLoop::Wait::no);
+  EXPECT_GT(works.size(), 0u);
+  EXPECT_LE(works.size(), 2u * base::limits::kRequestsPerTurn);
+  fake.settle(40);
+
+  EXPECT_EQ(works.size(), 1000u);
 }
 
 }  // namespace
