@@ -64,7 +64,7 @@ enum class Consumer::SlotState : std::uint8_t {
 
 struct Consumer::Slot final : AnswerSink {
   Slot(Consumer& owner, net::EventLoop& loop)
-      : consumer(owner), timer(loop, [this] { consumer.on_slot_due(*this); }) {}
+      : consumer(owner), held(owner.options_.buffered), timer(loop, [this] { consumer.on_slot_due(*this); }) {}
 
   void on_answer_head(int status, std::string_view reason, base::HeaderList headers) override {
     answer.status = status;
@@ -75,11 +75,28 @@ struct Consumer::Slot final : AnswerSink {
     if (body.size() + bytes.size() > consumer.options_.body_limit) {
       return on_answer_failed({ServiceFailure::Kind::too_large, "the service's answer is above the limit"});
     }
+    if (!make_room(body, body.size() + bytes.size())) {
+      ++consumer.counters_.no_room;
+      return on_answer_failed({ServiceFailure::Kind::no_room, "no memory for the answer (Sidecar:Limits:BufferedBytes)"});
+    }
     body.append(bytes);
   }
   void on_answer_end() override { consumer.call_finished(*this); }
   void on_answer_failed(ServiceFailure failure) override { consumer.on_service_failed(*this, std::move(failure)); }
 
+  // For `needed` bytes of the request's or the answer's body, counted beside the other's. False: the budget has no more.
+  bool make_room(std::string& text, std::size_t needed) {
+    if (needed <= text.capacity()) return true;
+    const std::size_t other = &text == &body ? request_bytes : body.capacity();
+    std::size_t room = std::max(needed, std::min(2 * text.capacity(), consumer.options_.body_limit));
+    if (!held.try_set(other + room)) {
+      room = needed;
+      if (!held.try_set(other + room)) return false;
+    }
+    text.reserve(room);
+    if (&text != &body) request_bytes = room;
+    return true;
+  }
   bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
   bool is_begun_or_later() const { return called_at != base::TimePoint{}; }
 
@@ -96,6 +113,8 @@ struct Consumer::Slot final : AnswerSink {
   base::TimePoint lease_from;      // when the lease was last confirmed
   bool has_lost_lease = false;
   std::uint64_t next_data = 1;     // expected seq of request stream data
+  base::Charge held;
+  std::size_t request_bytes = 0;   // of its body, also while the service's connection has it
   net::Pending call;
   base::TimePoint called_at;
   Duration queue_wait{};
@@ -256,6 +275,7 @@ void Consumer::announce_reading() {
 // What the service could be given now. Answers on their way to the bus hold no place at the service, but there may be
 // only as many of them again.
 std::size_t Consumer::room() const {
+  if (options_.buffered != nullptr && options_.buffered->is_pressed()) return 0;
   const std::size_t most = options_.max_in_flight;
   const std::size_t at_service = slots_.size() - settling_;
   if (at_service >= most || slots_.size() >= 2 * most) return 0;
@@ -358,6 +378,8 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
     if (Slot* asking = find(first->second); asking->state == SlotState::receiving) ask_for_body(*asking);
     return settle_unparsed(queue, id);
   }
+  slot.request_bytes = slot.request.body.capacity();
+  slot.held.set(slot.request_bytes);
   slot.serial = ++last_serial_;
   slot.queue = queue;
   slot.entry = id;
@@ -415,6 +437,9 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
     slot.state = SlotState::receiving;
     return ask_for_body(slot);
   }
+  if (slot.request.body.size() > options_.body_limit) {
+    return answer_fault(slot, Fault::body_too_large, "the request's body is above this instance's limit");
+  }
   begin(slot);
 }
 
@@ -427,6 +452,12 @@ void Consumer::settle_unparsed(std::size_t queue, EntryId id) {
 // May be asked for more than once: pieces that are here already are skipped.
 void Consumer::ask_for_body(Slot& slot) {
   slot.timer.arm_at(slot.expires_at);
+  // It was announced by who has it whole: room for all of it first, or it would be sent for nothing.
+  if (!slot.make_room(slot.request.body, slot.request.streamed->length.value_or(0))) {
+    slot.timer.arm_at(std::min(slot.expires_at, loop_.now() + slot.backoff));
+    slot.backoff = std::min<Duration>(limits::kReconnectCap, slot.backoff * 2);
+    return;
+  }
   const auto accept =
       frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
   if (!accept) return answer_fault(slot, Fault::bad_answer, accept.error().detail);
@@ -467,6 +498,9 @@ void Consumer::on_request_data(frames::StreamData data) {
   ++slot->next_data;
   if (slot->request.body.size() + data.body.size() > options_.body_limit) {
     return answer_fault(*slot, Fault::body_too_large, "the request's body is above this instance's limit");
+  }
+  if (!slot->make_room(slot->request.body, slot->request.body.size() + data.body.size())) {
+    return hand_back_or_fail(*slot, "no memory for the request's body (Sidecar:Limits:BufferedBytes)");
   }
   slot->request.body.append(data.body);
   if (data.end) {
@@ -534,13 +568,18 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
     case ServiceFailure::Kind::timeout:
       outcome = "timeout";
       break;
+    case ServiceFailure::Kind::no_room:
+      outcome = "no_room";
+      break;
     case ServiceFailure::Kind::broken:
     case ServiceFailure::Kind::too_large:
       break;
   }
   handler_.on_request_done(slot.request, 0, outcome, slot.service_time, slot.queue_wait);
-  answer_fault(slot, failure.kind == ServiceFailure::Kind::timeout ? Fault::timeout : Fault::bad_answer,
-               std::move(failure.detail));
+  Fault fault = Fault::bad_answer;
+  if (failure.kind == ServiceFailure::Kind::timeout) fault = Fault::timeout;
+  if (failure.kind == ServiceFailure::Kind::no_room) fault = Fault::outcome_unknown;  // it ran, and its answer is lost
+  answer_fault(slot, fault, std::move(failure.detail));
   begin_waiting();
 }
 
@@ -679,6 +718,7 @@ void Consumer::let_go(Slot& slot) {
   by_entry_.erase({slot.queue, slot.entry});
   by_request_.erase(slot.request.id);
   slot.timer.cancel();
+  slot.held.set(0);
   if (slot.is_settling) --settling_;
   const auto at = slots_.find(serial);
   loop_.release(std::move(at->second));

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "bridge/base/budget.h"
 #include "bridge/base/limits.h"
 #include "bridge/base/unique_function.h"
 #include "bridge/frames/frame_codec.h"
@@ -37,6 +38,7 @@ struct ConsumerCounters {
   std::uint64_t malformed = 0;
   std::uint64_t undeliverable = 0;    // answers nobody could be given by the deadline
   std::uint64_t leases_lost = 0;
+  std::uint64_t no_room = 0;          // answers there was no memory for
 };
 
 // What the consumer tells the sidecar that owns it. Called from the loop.
@@ -71,6 +73,9 @@ class Consumer final : private messaging::GroupReaderHandler,
     base::Duration lease = base::limits::kLeaseDuration;
     bool redelivery_always = false;
     std::size_t body_limit = base::limits::kBodyBytes;  // of requests and answers
+    // Counts the bodies in hand. While it is half used nothing is read: others have room, or the queue has. Outlives the
+    // consumer. May be null.
+    base::Budget* buffered = nullptr;
   };
 
   // References outlive the consumer. Nothing happens before start().

@@ -20,6 +20,7 @@ struct ServiceFailure {
     broken,       // it may have seen it, and broke off or answered what is no HTTP
     timeout,      // the deadline passed first
     too_large,    // the answer is above the limit
+    no_room,      // it answered, and there is no memory for the answer now
   };
   Kind kind;
   std::string detail;  // for logs

@@ -182,6 +182,46 @@ TEST_F(ConsumerTest, every_address_is_read_where_there_are_fewer_slots) {
   EXPECT_EQ(a.service.begun.size(), 8u);
 }
 
+TEST_F(ConsumerTest, nothing_is_read_while_half_of_the_memory_is_used) {
+  base::Budget buffered(1024 * 1024);
+  Sidecar::Options options = sidecar_options('a');
+  options.buffered = &buffered;
+  Sidecar& sidecar = add_sidecar(options);
+  sidecar.service.reaction = Reaction::hang;
+  for (int i = 0; i < 4; ++i) {
+    frames::Request made = post("r" + std::to_string(i));
+    made.body = std::string(300'000, 'x');
+    put(made);
+    settle();
+  }
+  EXPECT_EQ(sidecar.service.begun.size(), 2u);
+  EXPECT_GE(buffered.used(), 600'000u);
+
+  sidecar.service.answer_all();
+  settle();
+
+  EXPECT_EQ(sidecar.service.begun.size(), 4u);
+  sidecar.service.answer_all();
+  settle();
+  EXPECT_EQ(told(), "200 200 200 200");
+  EXPECT_EQ(buffered.used(), 0u);
+}
+
+TEST_F(ConsumerTest, answer_without_memory_is_told_as_lost_since_it_ran) {
+  base::Budget buffered(1024 * 1024);
+  Sidecar::Options options = sidecar_options('a');
+  options.buffered = &buffered;
+  Sidecar& sidecar = add_sidecar(options);
+  sidecar.service.answer_body = std::string(2 * 1024 * 1024, 'x');
+  put(post("large"));
+  settle();
+
+  EXPECT_EQ(told(), "outcome-unknown");
+  EXPECT_EQ(sidecar.counters().no_room, 1u);
+  EXPECT_EQ(buffered.used(), 0u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
 TEST_F(ConsumerTest, batch_size_caps_a_read) {
   Sidecar::Options options = sidecar_options('a');
   options.batch_size = 2;
@@ -441,6 +481,28 @@ TEST_F(StreamedTest, pieces_that_come_twice_are_used_once) {
   settle();
   EXPECT_TRUE(a.service.bodies[id] == body_);
   EXPECT_EQ(told(), "200");
+}
+
+TEST_F(StreamedTest, body_is_asked_for_when_there_is_memory_for_it) {
+  base::Budget buffered(2 * 1024 * 1024);
+  base::Charge others(&buffered);
+  others.set(1024 * 1024);
+  Sidecar::Options options = sidecar_options('a');
+  options.buffered = &buffered;
+  Sidecar& a = add_sidecar(options);
+  const std::string id = put(streamed("large"));
+  advance(5s);
+  EXPECT_EQ(a.consumer.in_hand(), 1u);
+  EXPECT_TRUE(accepts().empty());
+
+  others.set(0);
+  advance(1s);
+
+  ASSERT_EQ(accepts().size(), 1u);
+  for (std::size_t i = 0; i < 3; ++i) send_piece(a, id, i);
+  settle();
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(buffered.used(), 0u);
 }
 
 TEST_F(StreamedTest, body_that_never_comes_is_dropped_at_the_deadline) {

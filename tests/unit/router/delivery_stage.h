@@ -93,10 +93,11 @@ class ScriptedService final : public router::Service {
       switch (reaction) {
         case Reaction::answer: {
           const std::string body = service.answer_body;
+          const std::weak_ptr<bool> wanted = is_wanted;
           std::erase(service.running_, this);
           to.on_answer_head(200, "OK", {});
           to.on_answer_body(body);
-          return to.on_answer_end();
+          return wanted.expired() ? void() : to.on_answer_end();
         }
         case Reaction::refuse:
           return to.on_answer_failed({router::ServiceFailure::Kind::unreachable, "refused"});
@@ -110,6 +111,7 @@ class ScriptedService final : public router::Service {
     const std::string id;
     router::AnswerSink& sink;
     Reaction reaction = Reaction::hang;
+    std::shared_ptr<bool> is_wanted = std::make_shared<bool>(true);  // gone with the call
     net::Timer timer;
   };
 
