@@ -13,6 +13,7 @@ using base::Error;
 using namespace std::chrono_literals;
 namespace limits = base::limits;
 
+constexpr std::size_t kCopyBelow = 256 * limits::kKiB;
 // One read's worth of entries with their heads, and room for the protocol around them.
 constexpr std::size_t kReplyLimit = limits::kReadBatchBytes + 8 * limits::kMiB;
 constexpr base::Duration kConnectDeadline = 2s;
@@ -165,6 +166,10 @@ std::string& Link::begin_command() {
 
 void Link::flush() {
   if (out_.empty() || connection_ == nullptr) return;
+  if (out_.size() > kCopyBelow) {  // bodies: neither a second copy, nor their memory kept for ever
+    connection_->write(std::exchange(out_, {}));
+    return;
+  }
   // Kept for its capacity: the connection copies into its own chain and is flushed after this.
   connection_->write(std::string_view(out_));
   out_.clear();
