@@ -18,6 +18,7 @@ ProblemCode problem_of(http1::ParseProblem problem) {
     case http1::ParseProblem::body_too_large: return ProblemCode::body_too_large;
     case http1::ParseProblem::uri_too_long: return ProblemCode::uri_too_long;
     case http1::ParseProblem::headers_too_large: return ProblemCode::headers_too_large;
+    case http1::ParseProblem::overloaded: return ProblemCode::queue_full;
     case http1::ParseProblem::timed_out:
     case http1::ParseProblem::none:
     case http1::ParseProblem::bad_request:
@@ -34,7 +35,7 @@ std::string_view advice(ProblemCode code) {
     case ProblemCode::method_not_allowed: return "The service does not list this method here.";
     case ProblemCode::no_instance: return "No instance of the service is available; try again soon.";
     case ProblemCode::bus_unavailable: return "The message bus is not available; try again soon.";
-    case ProblemCode::queue_full: return "Too many requests wait for the service; try again soon.";
+    case ProblemCode::queue_full: return "Too many requests wait; try again soon.";
     case ProblemCode::service_unreachable: return "No instance could reach its service.";
     case ProblemCode::bad_answer: return "The service broke off or did not answer in HTTP.";
     case ProblemCode::outcome_unknown: return "The request may have been run; its answer is lost.";
@@ -77,7 +78,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
  public:
   EdgeRequest(EdgeHandler& edge, http1::Exchange& exchange)
       : edge_(edge), exchange_(exchange), started_(edge.loop_.now()), started_wall_(edge.loop_.clock().wall()),
-        view_(edge.view_) {
+        view_(edge.view_), charge_(edge.options_.buffered) {
     edge_.metrics_.begin();
   }
 
@@ -157,14 +158,34 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     call_.timeout = endpoint != nullptr && endpoint->timeout ? base::Duration(*endpoint->timeout)
                                                              : edge_.options_.request_timeout;
 
-    // 6 Its body, whole; then out.
-    if (request.content_length) call_.body.reserve(std::min(*request.content_length, edge_.options_.limits.body_bytes));
+    // 6 Its body, whole; then out. Its fields are here twice by now.
+    held_ = 2 * request.headers.text_bytes();
+    if (!charge_.try_set(held_)) return answer_problem(ProblemCode::queue_full);
     exchange_.accept_body();
     if (!request.has_body()) send();
   }
 
  private:
-  void on_body(std::string_view bytes) override { call_.body.append(bytes); }
+  void on_body(std::string_view bytes) override {
+    if (!make_room(call_.body, bytes.size())) return answer_problem(ProblemCode::queue_full);
+    call_.body.append(bytes);
+  }
+
+  // For `more` bytes behind `body`: as much memory as has come in, or twice that, whatever was announced. Else many small
+  // beginnings of large bodies would be as good as the bodies.
+  bool make_room(std::string& body, std::size_t more) {
+    const std::size_t needed = body.size() + more;
+    if (needed <= body.capacity()) return true;
+    std::size_t room = std::max(needed, 2 * body.capacity());
+    const auto& announced = exchange_.request().content_length;
+    if (&body == &call_.body && announced) room = std::max(needed, std::min<std::size_t>(room, *announced));
+    if (!charge_.try_set(held_ + room)) {
+      room = needed;
+      if (!charge_.try_set(held_ + room)) return false;
+    }
+    body.reserve(room);
+    return true;
+  }
   void on_request_end() override {
     if (!is_sent_) send();
   }
@@ -172,6 +193,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   void send() {
     is_sent_ = true;
     bytes_received_ = call_.body.size();
+    held_ += call_.body.capacity();  // the dispatcher's until the end
     handle_ = edge_.dispatcher_.call(std::move(call_), *this);
     correlation_id_ = handle_.id();
   }
@@ -185,15 +207,23 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     head_.reason = std::move(answer.reason);
     head_.headers = std::move(answer.headers);
     body_ = std::move(answer.body);
+    if (!charge_.try_set(held_ + body_.capacity())) return answer_lost();
     if (answer.end) on_answer_end();
   }
   void on_answer_body(std::string bytes) override {
     // Sidecars keep to the limit; the bus is not trusted to hold sidecars only.
-    if (body_.size() + bytes.size() > base::limits::kBodyBytes) {
+    if (body_.size() + bytes.size() > edge_.options_.limits.body_bytes) {
       handle_.cancel();
       return answer_problem(ProblemCode::bad_answer);
     }
+    if (!make_room(body_, bytes.size())) return answer_lost();
     body_.append(bytes);
+  }
+  // It has run, so that 503 would be untrue.
+  void answer_lost() {
+    handle_.cancel();
+    base::log_debug("no memory for the answer: Gateway:Limits:BufferedBytes", {{"request_id", request_id_}});
+    answer_problem(ProblemCode::outcome_unknown);
   }
   void on_answer_end() override {
     // What comes over the bus is no more trusted than what comes from a client.
@@ -201,6 +231,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     if (!http1::is_bodiless(head_.status, exchange_.request().method)) head_.headers.remove("Content-Length");
     if (!head_.headers.find("X-Request-Id")) head_.headers.add("X-Request-Id", request_id_);
     details_ = kViaUpstream;
+    charge_.set(0);  // the connection counts what it cannot write at once
     answer(head_, std::move(body_));
   }
   void on_call_failed(ProblemCode code, std::string_view detail) override {
@@ -283,6 +314,8 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   router::Match match_;
   router::Call call_;
   bool is_sent_ = false;
+  base::Charge charge_;
+  std::size_t held_ = 0;  // bytes besides the body that is coming in
   http1::ResponseHead head_;
   std::string body_;
   int status_ = 0;
@@ -354,6 +387,7 @@ void EdgeHandler::on_bad_request(http1::ParseProblem problem, const http1::Reque
   metrics_.count({.method = request != nullptr ? std::string_view(request->method) : "",
                   .status = head.status,
                   .problem = router::describe(code).code});
+  if (router::describe(code).has_retry_after) head.headers.add("Retry-After", "1");
   if (options_.access_log == telemetry::AccessFormat::off) return;
   telemetry::AccessRecord record;
   record.start = loop_.clock().wall();

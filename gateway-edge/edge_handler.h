@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "bridge/base/budget.h"
 #include "bridge/http1/http_server.h"
 #include "bridge/identity/header_policy.h"
 #include "bridge/router/dispatcher.h"
@@ -19,7 +20,8 @@ class EdgeHandler final : public http1::RequestHandler {
   struct Options {
     std::string via;  // our pseudonym in Via; meeting it again is a loop
     base::Duration request_timeout;
-    http1::MessageLimits limits;
+    http1::MessageLimits limits;  // the body's is that of answers, too
+    base::Budget* buffered = nullptr;  // for bodies on their way; outlives the handler
     telemetry::AccessFormat access_log;
   };
   // References outlive the handler.

@@ -20,14 +20,24 @@ std::size_t worker_count(const GatewayConfig& config) {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-http1::HttpServerOptions server_options(const GatewayConfig& config, bool shares_port) {
-  http1::HttpServerOptions options;
-  options.session.limits.body_bytes = config.limits.body_bytes;
-  options.session.limits.header_bytes = config.limits.header_bytes;
-  options.session.limits.header_count = config.limits.header_count;
-  options.session.limits.target_bytes = config.limits.target_bytes;
-  options.listen.reuse_port = shares_port;
-  return options;
+// Each connection is a file, and some others are needed, too: listeners, the bus, logs, secrets that are read again.
+std::size_t possible_connections(const GatewayConfig& config) {
+  constexpr std::size_t kOtherFiles = 64;
+  const std::size_t wanted = config.limits.max_connections;
+  const std::size_t files = app::open_file_limit();
+  const std::size_t others = kOtherFiles + 8 * worker_count(config);
+  if (wanted + others <= files) return wanted;
+  const std::size_t possible = files > 2 * others ? files - others : files / 2;
+  base::log_warn("the limit of open files is too low for Gateway:Limits:MaxConnections: fewer connections are accepted",
+                 {{"open_files", files}, {"wanted", wanted}, {"accepted", possible}});
+  return possible;
+}
+
+http1::MessageLimits message_limits(const GatewayConfig& config) {
+  return {.body_bytes = config.limits.body_bytes,
+          .header_bytes = config.limits.header_bytes,
+          .header_count = config.limits.header_count,
+          .target_bytes = config.limits.target_bytes};
 }
 
 }  // namespace
@@ -54,7 +64,8 @@ class Gateway::Worker {
         edge_(loop_, dispatcher_, gateway.policy_,
               {.via = "outrigger-" + gateway.id_.substr(0, 8),
                .request_timeout = gateway.config_.messaging.request_timeout,
-               .limits = server_options(gateway.config_, false).session.limits,
+               .limits = message_limits(gateway.config_),
+               .buffered = &gateway.buffered_,
                .access_log = gateway.config_.access_log}),
         watch_timer_(loop_, [this] { watch(); }),
         drain_timer_(loop_, [this] { finish(); }) {
@@ -72,7 +83,7 @@ class Gateway::Worker {
   }
 
   base::Result<net::Endpoint> listen(const net::Endpoint& at, bool shares_port) {
-    auto server = http1::HttpServer::open(loop_, at, server_options(gateway_.config_, shares_port), edge_);
+    auto server = http1::HttpServer::open(loop_, at, server_options(shares_port), edge_);
     if (!server) return server.error();
     servers_.push_back(std::move(*server));
     return servers_.back()->endpoint();
@@ -110,6 +121,20 @@ class Gateway::Worker {
   }
 
  private:
+  http1::HttpServerOptions server_options(bool shares_port) {
+    const GatewayConfig::Limits& limits = gateway_.config_.limits;
+    http1::HttpServerOptions options;
+    options.session.limits = message_limits(gateway_.config_);
+    options.session.head_timeout = limits.head_timeout;
+    options.session.body_timeout = limits.body_timeout;
+    options.session.write_timeout = limits.write_timeout;
+    options.session.idle_timeout = limits.idle_timeout;
+    options.session.min_rate = limits.min_rate;
+    options.session.buffered = &gateway_.buffered_;
+    options.listen.reuse_port = shares_port;
+    options.places = &gateway_.places_;
+    return options;
+  }
   void watch() {
     is_ready_.store(dispatcher_.is_ready(), std::memory_order_relaxed);
     std::string problem = bus_.status().problem;
@@ -183,6 +208,8 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
       config_(std::move(config)),
       names_(std::move(names)),
       id_(base::new_process_id()),
+      places_(possible_connections(config_)),
+      buffered_(config_.limits.buffered_bytes),
       bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group(),
                   names_.reply_stream(id_, 0, 0)}),
       pre_drain_timer_(loop, [this] { drain_workers(); }),

@@ -8,7 +8,9 @@
 
 #include "bridge/app/admin.h"
 #include "bridge/app/health.h"
+#include "bridge/base/budget.h"
 #include "bridge/frames/queue_names.h"
+#include "bridge/http1/http_server.h"
 #include "bridge/identity/header_policy.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/valkey/valkey_bus.h"
@@ -42,6 +44,9 @@ class Gateway {
   frames::QueueNames names_;
   identity::HeaderPolicy policy_;
   std::string id_;
+  // Shared by all workers, and outlive them.
+  http1::ConnectionPlaces places_;
+  base::Budget buffered_;
   valkey::ValkeyBus bus_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Control> control_;

@@ -27,7 +27,7 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
   table.add_boolean("Gateway:Auth:EnableTenantOverride", config.auth.enable_tenant_override,
                     "Lets a request choose another tenant that its token allows.");
   table.add_size("Gateway:Limits:BodyBytes", config.limits.body_bytes, 0, 1024 * kMiB,
-                 "Largest request body; above: 413.");
+                 "Largest body: of a request, above: 413; of an answer, above: 502.");
   // Header fields travel in a frame's head, which has this bound itself.
   table.add_size("Gateway:Limits:HeaderBytes", config.limits.header_bytes, kKiB, base::limits::kFrameHeadBytes,
                  "Largest sum of names and values of a request's header fields; above: 431.");
@@ -35,6 +35,24 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
                     "Most header fields of a request; above: 431.");
   table.add_size("Gateway:Limits:TargetBytes", config.limits.target_bytes, 256, 32 * kKiB,
                  "Longest request target; above: 414.");
+  using namespace std::chrono_literals;
+  table.add_duration("Gateway:Limits:HeadTimeout", config.limits.head_timeout, 10ms, 1h,
+                     "To the first byte on a new connection (then it is closed), and from there to the end of the head (408).");
+  table.add_duration("Gateway:Limits:BodyTimeout", config.limits.body_timeout, 10ms, 1h,
+                     "Longest pause in a request's body; then 408.");
+  table.add_duration("Gateway:Limits:WriteTimeout", config.limits.write_timeout, 10ms, 1h,
+                     "Longest time a client takes nothing of its answer; then the connection is closed.");
+  table.add_duration("Gateway:Limits:IdleTimeout", config.limits.idle_timeout, 10ms, 24h,
+                     "How long a connection is kept between requests. Above that of a load balancer in front.");
+  table.add_integer("Gateway:Limits:MinRate", config.limits.min_rate, 0, 1024 * kMiB,
+                    "Bytes per second that a body must come with, and an answer be taken with, on average over BodyTimeout "
+                    "and WriteTimeout; 0: any.");
+  table.add_integer("Gateway:Limits:MaxConnections", config.limits.max_connections, 1, 1000000,
+                    "Open connections, all workers together. At the limit the one that waits longest for a request is "
+                    "closed for a new one; if all are in work, new ones wait.");
+  table.add_size("Gateway:Limits:BufferedBytes", config.limits.buffered_bytes, 8 * kMiB, 1024 * 1024 * kMiB,
+                 "Most bytes of requests and answers held at once, all workers together; above: 503. What is no larger than "
+                 "16 KiB is not counted.");
   using telemetry::AccessFormat;
   table.add_choice<AccessFormat>("Gateway:AccessLog", config.access_log,
                                  {{"off", AccessFormat::off},
@@ -52,6 +70,9 @@ void finish_gateway(app::ConfigReading& reading, GatewayConfig& config) {
   app::finish_messaging(reading, "Gateway:Transports:Messaging", config.messaging);
   if (config.pre_drain_wait > config.process.drain_time) {
     reading.fail("Gateway:Process:PreDrainWait", "is longer than Gateway:Process:DrainTime, which it is a part of");
+  }
+  if (config.limits.buffered_bytes < config.limits.body_bytes) {
+    reading.fail("Gateway:Limits:BufferedBytes", "must not be below Gateway:Limits:BodyBytes: no such body could come in");
   }
   app::finish_process(reading, "Gateway:Process", "gateway", config.process);
 }

@@ -34,6 +34,13 @@ struct GatewayConfig {
     std::size_t header_bytes = base::limits::kHeaderBytes;
     std::size_t header_count = base::limits::kHeaderCount;
     std::size_t target_bytes = base::limits::kTargetBytes;
+    std::chrono::milliseconds head_timeout = base::limits::kHeadTimeout;
+    std::chrono::milliseconds body_timeout = base::limits::kBodyTimeout;
+    std::chrono::milliseconds write_timeout = base::limits::kWriteTimeout;
+    std::chrono::milliseconds idle_timeout = base::limits::kIdleTimeout;
+    std::size_t min_rate = base::limits::kMinRate;                // bytes/s
+    std::size_t max_connections = base::limits::kMaxConnections;  // of all workers together
+    std::size_t buffered_bytes = base::limits::kBufferedBytes;    // likewise
   } limits;
   telemetry::AccessFormat access_log = telemetry::AccessFormat::json;  // records go to standard output
   app::ProcessConfig process;

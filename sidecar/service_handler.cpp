@@ -11,13 +11,6 @@ namespace {
 using base::Code;
 using router::ServiceFailure;
 
-http1::ClientPoolOptions pool_options(std::size_t max_in_flight, std::size_t body_limit) {
-  http1::ClientPoolOptions options;
-  options.max_connections = max_in_flight;
-  options.limits.body_bytes = body_limit;
-  return options;
-}
-
 ServiceFailure failure_of(const http1::ClientFailure& failure) {
   using Kind = ServiceFailure::Kind;
   if (failure.error.code == Code::deadline) return {Kind::timeout, failure.error.detail};
@@ -55,9 +48,8 @@ class ServiceHandler::ServiceCall final : public net::PendingOperation, private 
   http1::ClientCall call_;
 };
 
-ServiceHandler::ServiceHandler(net::EventLoop& loop, const net::Endpoint& upstream, std::size_t max_in_flight,
-                               std::size_t body_limit)
-    : pool_(loop, upstream, pool_options(max_in_flight, body_limit)) {}
+ServiceHandler::ServiceHandler(net::EventLoop& loop, const net::Endpoint& upstream, http1::ClientPoolOptions options)
+    : pool_(loop, upstream, std::move(options)) {}
 
 net::Pending ServiceHandler::call(frames::Request& request, base::TimePoint deadline, router::AnswerSink& sink) {
   http1::ClientRequest out;

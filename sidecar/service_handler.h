@@ -10,9 +10,10 @@ namespace outrigger::sidecar {
 
 class ServiceHandler final : public router::Service {
  public:
-  // `body_limit`: of the service's answers, in bytes.
-  ServiceHandler(net::EventLoop& loop, const net::Endpoint& upstream, std::size_t max_in_flight, std::size_t body_limit);
+  // `options`: max_connections is the most requests at the service at once.
+  ServiceHandler(net::EventLoop& loop, const net::Endpoint& upstream, http1::ClientPoolOptions options);
 
+  const http1::ClientPoolCounters& counters() const { return pool_.counters(); }
   net::Pending call(frames::Request& request, base::TimePoint deadline, router::AnswerSink& sink) override;
 
  private:

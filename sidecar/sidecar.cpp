@@ -44,7 +44,8 @@ frames::InstanceFrame identity(const SidecarConfig& config, const frames::QueueN
 }
 
 router::Consumer::Options consumer_options(const SidecarConfig& config, const std::string& instance,
-                                           const std::vector<std::string>& queues, const std::string& inbox) {
+                                           const std::vector<std::string>& queues, const std::string& inbox,
+                                           base::Budget& buffered) {
   router::Consumer::Options options;
   options.service = config.service.name;
   options.instance = instance;
@@ -54,6 +55,20 @@ router::Consumer::Options consumer_options(const SidecarConfig& config, const st
   options.batch_size = static_cast<std::uint32_t>(config.messaging.batch_size);
   options.lease = config.messaging.lease_duration;
   options.redelivery_always = config.messaging.redelivery == app::Redelivery::always;
+  options.body_limit = config.limits.body_bytes;
+  options.buffered = &buffered;
+  return options;
+}
+
+http1::ClientPoolOptions pool_options(const SidecarConfig& config) {
+  http1::ClientPoolOptions options;
+  options.max_connections = static_cast<std::size_t>(config.max_in_flight);
+  options.limits.body_bytes = config.limits.body_bytes;
+  options.connect_timeout = config.limits.connect_timeout;
+  options.head_timeout = config.limits.head_timeout;
+  options.body_timeout = config.limits.body_timeout;
+  options.write_timeout = config.limits.write_timeout;
+  options.idle_lifetime = config.limits.idle_timeout;
   return options;
 }
 
@@ -69,8 +84,8 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       inbox_(names_.inbox(config_.service.name, instance_)),
       bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group(),
                   inbox_ + ":probe"}),
-      service_(loop, endpoint_of(config_.service.upstream), static_cast<std::size_t>(config_.max_in_flight),
-               base::limits::kBodyBytes),
+      buffered_(config_.limits.buffered_bytes),
+      service_(loop, endpoint_of(config_.service.upstream), pool_options(config_)),
       probe_(loop,
              {endpoint_of(config_.service.upstream), to_string(config_.service.upstream), config_.service.health_path,
               config_.service.openapi_path},
@@ -86,7 +101,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
              [this](ServiceProbe::Scraped scraped) { on_scraped(std::move(scraped)); }),
       registration_(loop, bus_, names_,
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
-      consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_)),
+      consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_, buffered_)),
       metrics_(bus_, consumer_, probe_, config_.service.name),
       drain_timer_(loop,
                    [this] {

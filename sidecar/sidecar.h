@@ -5,6 +5,7 @@
 
 #include "bridge/app/admin.h"
 #include "bridge/app/health.h"
+#include "bridge/base/budget.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/router/consumer.h"
@@ -53,6 +54,7 @@ class Sidecar final : private router::ConsumerHandler {
   std::vector<std::string> queues_;
   std::string inbox_;
   valkey::ValkeyBus bus_;
+  base::Budget buffered_;
   ServiceHandler service_;
   ServiceProbe probe_;
   Registration registration_;

@@ -93,6 +93,23 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
                     "Puts the mount back into Location, Content-Location and cookie paths of answers.");
   table.add_integer("Sidecar:MaxInFlight", config.max_in_flight, 1, 10000, "Most requests at the service at once.")
       .flag("--max-in-flight", "N");
+  using namespace std::chrono_literals;
+  using base::limits::kMiB;
+  table.add_size("Sidecar:Limits:BodyBytes", config.limits.body_bytes, 0, 1024 * kMiB,
+                 "Largest body: of a request, above: 413; of an answer, above: 502.");
+  table.add_size("Sidecar:Limits:BufferedBytes", config.limits.buffered_bytes, 16 * kMiB, 1024 * 1024 * kMiB,
+                 "Most bytes of requests and answers held at once. While half of it is used, nothing is read from the queue.");
+  table.add_duration("Sidecar:Limits:ConnectTimeout", config.limits.connect_timeout, 10ms, 5min,
+                     "Longest time to connect to the service; then it counts as down.");
+  table.add_duration("Sidecar:Limits:HeadTimeout", config.limits.head_timeout, 0ms, 24h,
+                     "Longest time from a request to the head of its answer; then 504. 0s: until the request's deadline.");
+  table.add_duration("Sidecar:Limits:BodyTimeout", config.limits.body_timeout, 10ms, 24h,
+                     "Longest pause in an answer's body; then 504.");
+  table.add_duration("Sidecar:Limits:WriteTimeout", config.limits.write_timeout, 10ms, 24h,
+                     "Longest time the service takes nothing of a request; then 504.");
+  table.add_duration("Sidecar:Limits:IdleTimeout", config.limits.idle_timeout, 10ms, 24h,
+                     "How long a connection to the service is kept unused. Below the service's own; a Keep-Alive field of "
+                     "the service wins.");
   app::declare_messaging(table, "Sidecar:Messaging", config.messaging);
   table
       .add_address("Sidecar:Egress:Listen", config.egress_listen,
@@ -114,6 +131,10 @@ void finish_sidecar(app::ConfigReading& reading, SidecarConfig& config) {
   if (auto upstream = parse_upstream(service.upstream_url)) service.upstream = std::move(*upstream);
   if (service.mount.empty()) service.mount = "/" + service.name;
   if (service.mount.size() > 1 && service.mount.back() == '/') service.mount.pop_back();
+  if (config.limits.buffered_bytes / 2 < config.limits.body_bytes) {
+    reading.fail("Sidecar:Limits:BufferedBytes",
+                 "must be at least twice Sidecar:Limits:BodyBytes: a request and its answer are held together");
+  }
   app::finish_messaging(reading, "Sidecar:Messaging", config.messaging);
   app::finish_process(reading, "Sidecar:Process", service.name, config.process);
 }

@@ -1,6 +1,8 @@
 // Configuration of the sidecar: the keys below Sidecar. Filled once at start, immutable afterwards.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +12,7 @@
 #include "bridge/app/messaging_config.h"
 #include "bridge/app/process_config.h"
 #include "bridge/base/host_port.h"
+#include "bridge/base/limits.h"
 
 namespace outrigger::sidecar {
 
@@ -29,6 +32,15 @@ struct SidecarConfig {
     bool rewrite_location = true;
   } service;
   int max_in_flight = 64;
+  struct Limits {
+    std::size_t body_bytes = base::limits::kBodyBytes;
+    std::size_t buffered_bytes = base::limits::kBufferedBytes;
+    std::chrono::milliseconds connect_timeout = base::limits::kConnectTimeout;
+    std::chrono::milliseconds head_timeout{};  // none but the request's deadline
+    std::chrono::milliseconds body_timeout = base::limits::kBodyTimeout;
+    std::chrono::milliseconds write_timeout = base::limits::kWriteTimeout;
+    std::chrono::milliseconds idle_timeout = base::limits::kServiceIdleTimeout;
+  } limits;
   app::MessagingConfig messaging;
   std::optional<app::ListenAddress> egress_listen;  // none: off
   app::ProcessConfig process;

@@ -1,6 +1,7 @@
 // What every program does around its loop: signals as events, a second signal as an order, worker threads.
 #pragma once
 
+#include <cstddef>
 #include <thread>
 
 #include "bridge/app/listen_address.h"
@@ -31,6 +32,8 @@ class SignalWatcher {
 
 // Raises the soft limit of open files to the hard one: a proxy's connections are files.
 void raise_file_limit();
+// How many files the process may have open now.
+std::size_t open_file_limit();
 
 net::Endpoint to_endpoint(const ListenAddress& address);
 
