@@ -125,7 +125,7 @@ void Control::refresh() {
       without_instances_since_.erase(name);
     } else {
       const auto [since, is_new] = without_instances_since_.try_emplace(name, bus_.now_ms());
-      grace_ended = grace_ended || (shown_.contains(name) && bus_.now_ms() - since->second > kRouteGraceMs);
+      grace_ended = grace_ended || (routed_.contains(name) && bus_.now_ms() - since->second > kRouteGraceMs);
     }
   }
   forget_unused();
@@ -206,6 +206,25 @@ std::size_t Control::ask_to_replay(std::string_view wanted) {
   return asked;
 }
 
+// One line when it appears, one when it is gone.
+void Control::report_conflicts() {
+  std::set<std::string> present;
+  for (const router::RouteConflict& conflict : routes_->conflicts()) {
+    std::string text = conflict.service + " at " + conflict.mount + ": " + conflict.reason;
+    if (!conflicts_.contains(text)) {
+      base::log_warn("not routed", {{"service", conflict.service},
+                                    {"mount", conflict.mount},
+                                    {"why", conflict.reason},
+                                    {"what_to_do", conflict.advice}});
+    }
+    present.insert(std::move(text));
+  }
+  for (const std::string& text : conflicts_) {
+    if (!present.contains(text)) base::log_info("no longer in conflict", {{"what", text}});
+  }
+  conflicts_ = std::move(present);
+}
+
 void Control::publish_view() {
   auto addresses = std::make_shared<router::AddressBook>();
   std::vector<router::RouteSource> sources;
@@ -234,20 +253,21 @@ void Control::publish_view() {
                             (service.live_instances == 1 ? " instance)" : " instances)"));
   }
   if (routed != routed_ || routes_ == nullptr) {
+    routes_ = std::make_shared<const router::RouteTable>(std::move(sources));
+    report_conflicts();
     std::vector<const openapi::ServiceMetadata*> documents;
-    for (const auto& [name, value] : routed) documents.push_back(value.get());
-    auto table = std::make_shared<const router::RouteTable>(std::move(sources));
-    for (const auto& conflict : table->conflicts()) {
-      base::log_warn("not routed", {{"service", conflict.service}, {"mount", conflict.mount}, {"why", conflict.reason}});
-    }
+    for (const auto& mounted : routes_->mounted()) documents.push_back(routed.at(std::string(mounted.service)).get());
     auto merged = openapi::merge(documents);
-    routes_ = std::move(table);
     routed_ = std::move(routed);
     openapi_json_ = std::make_shared<const std::string>(std::move(merged.json));
     openapi_etag_ = std::move(merged.etag);
     openapi_problems_ = std::move(merged.problems);
     generated_at_ = base::to_rfc3339(loop_.clock().wall());
   }
+  // What was refused has said so above.
+  std::set<std::string_view> mounted;
+  for (const auto& service : routes_->mounted()) mounted.insert(service.service);
+  std::erase_if(shown, [&mounted](const auto& item) { return !mounted.contains(item.first); });
   for (const auto& [name, text] : shown) {
     const auto before = shown_.find(name);
     if (before == shown_.end() || before->second != text) base::log_info("route " + name + " -> " + text);

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "bridge/base/unique_function.h"
@@ -63,6 +64,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   void fetch_metadata();
   void ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox);
   void publish_view();
+  void report_conflicts();
 
   struct Metadata {
     std::shared_ptr<const openapi::ServiceMetadata> value;  // null while missing
@@ -92,6 +94,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   Routed routed_;
   std::vector<std::string> openapi_problems_;
   std::shared_ptr<const router::RouteTable> routes_;
+  std::set<std::string> conflicts_;  // as logged
   std::shared_ptr<const std::string> openapi_json_;
   std::string openapi_etag_;
   std::string generated_at_;

@@ -1,17 +1,26 @@
 #include "gateway-edge/edge_handler.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "bridge/base/log.h"
 #include "bridge/http1/header_rules.h"
 #include "bridge/router/delivery_policy.h"
+#include "bridge/router/mount.h"
 #include "bridge/router/problem.h"
 #include "bridge/telemetry/trace_context.h"
+#include "gateway-edge/mount_rewrite.h"
 
 namespace outrigger::gateway {
 namespace {
 
+using router::OwnPath;
 using router::ProblemCode;
+namespace flag = telemetry::flag;
+
+constexpr std::string_view kUnmatched = "unmatched";
+constexpr std::string_view kOwnAnswer = "direct_response";  // Envoy's word for an answer that is no service's
 
 ProblemCode problem_of(http1::ParseProblem problem) {
   switch (problem) {
@@ -57,10 +66,23 @@ http1::ResponseHead problem_head(ProblemCode code) {
   return head;
 }
 
-// Details of the record of what a service answered; those of our own answers are codes of problems.
+// Details of the record of what a service answered, as Envoy has it.
 constexpr std::string_view kViaUpstream = "via_upstream";
 
 std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
+
+// An answer of the protocol itself, to a request that breaks it.
+void fill_refusal(http1::ParseProblem problem, std::string_view trace_id, http1::ResponseHead& head, std::string& body) {
+  head.headers.set("Content-Type", "application/problem+json");
+  if (router::describe(problem_of(problem)).has_retry_after) head.headers.add("Retry-After", "1");
+  // 408, 501 and 505 keep their status; the problem's own code is the nearest.
+  body = router::problem_json(problem_of(problem), http1::name_of(problem), trace_id);
+}
+
+std::string_view flag_of(http1::ParseProblem problem) {
+  if (problem == http1::ParseProblem::timed_out) return flag::kStreamIdle;
+  return problem == http1::ParseProblem::overloaded ? flag::kOverload : flag::kDownstreamProtocol;
+}
 
 }  // namespace
 
@@ -82,10 +104,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     edge_.metrics_.begin();
   }
 
-  ~EdgeRequest() override {
-    count();
-    write_record();
-  }
+  ~EdgeRequest() override { end(); }
 
   void start() {
     http1::RequestHead& request = exchange_.request();
@@ -94,39 +113,34 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     edge_.policy_.strip_reserved(request.headers);
 
     // 2 What is for this hop only.
+    bool is_loop = false;
     for (const base::HeaderField field : request.headers) {
-      if (base::equals_ignoring_case(field.name, "Via") && field.value.find(edge_.options_.via) != std::string_view::npos) {
-        return answer_problem(ProblemCode::loop_detected);
-      }
+      is_loop = is_loop || (base::equals_ignoring_case(field.name, "Via") &&
+                            field.value.find(edge_.options_.via) != std::string_view::npos);
     }
     authority_ = request.headers.find("Host").value_or("");
+    user_agent_ = request.headers.find("User-Agent").value_or("");
     http1::remove_hop_by_hop(request.headers);
-    if (http1::count_hop(request.method, request.headers) == http1::HopStep::answer_here) {
-      http1::ResponseHead head;
-      head.status = request.method == "OPTIONS" ? 204 : 405;
-      answer(head, {});
-      return;
-    }
 
     // 3 Its name in every log.
     request_id_ = http1::ensure_request_id(request.headers, false);
-    const telemetry::TraceContext trace = telemetry::accept(request.headers);
-    trace_id_ = trace.trace_id();
+    trace_ = telemetry::accept(request.headers);
 
     // 4 Where.
-    const std::string_view path = path_of(request.target);
-    if (path == "*") {
-      http1::ResponseHead head;
-      head.status = 204;
-      answer(head, {});
-      return;
+    if (is_loop) return answer_problem(ProblemCode::loop_detected);
+    if (http1::count_hop(request.method, request.headers) == http1::HopStep::answer_here) {
+      if (request.method == "OPTIONS") return answer_options();
+      return refuse_method("OPTIONS");
     }
+    const std::string_view path = path_of(request.target);
+    if (path == "*") return answer_options();
+    if (const OwnPath own = router::own_path_of(path); own != OwnPath::none) return answer_own_path(own);
     match_ = view_->routes->match(request.method, authority_, path);
     switch (match_.kind) {
       case router::Match::Kind::no_route:
         return answer_problem(view_->is_known ? ProblemCode::no_route : ProblemCode::bus_unavailable);
       case router::Match::Kind::bad_path: return answer_problem(ProblemCode::bad_request);
-      case router::Match::Kind::method_not_allowed: return answer_problem(ProblemCode::method_not_allowed);
+      case router::Match::Kind::method_not_allowed: return refuse_method(match_.allow);
       case router::Match::Kind::matched: break;
     }
 
@@ -149,17 +163,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
              base::equals_ignoring_case(field.name, "Expect") || base::equals_ignoring_case(field.name, "traceparent") ||
              base::equals_ignoring_case(field.name, "tracestate");
     });
-    call_.headers = request.headers;
-    call_.traceparent = trace.traceparent();
-    call_.tracestate = trace.tracestate();
+    call_.headers = std::move(request.headers);
+    call_.traceparent = trace_->traceparent();
+    call_.tracestate = trace_->tracestate();
     const openapi::Endpoint* endpoint = match_.endpoint;
     call_.repeatable = endpoint != nullptr && endpoint->repeatable ? *endpoint->repeatable
                                                                     : router::is_idempotent_method(request.method);
     call_.timeout = endpoint != nullptr && endpoint->timeout ? base::Duration(*endpoint->timeout)
                                                              : edge_.options_.request_timeout;
 
-    // 6 Its body, whole; then out. Its fields are here twice by now.
-    held_ = 2 * request.headers.text_bytes();
+    // 6 Its body, whole; then out. Its fields will be in a frame, too.
+    held_ = 2 * call_.headers.text_bytes();
     if (!charge_.try_set(held_)) return answer_problem(ProblemCode::queue_full);
     exchange_.accept_body();
     if (!request.has_body()) send();
@@ -167,6 +181,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
 
  private:
   void on_body(std::string_view bytes) override {
+    bytes_received_ += bytes.size();
     if (!make_room(call_.body, bytes.size())) return answer_problem(ProblemCode::queue_full);
     call_.body.append(bytes);
   }
@@ -192,15 +207,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
 
   void send() {
     is_sent_ = true;
-    bytes_received_ = call_.body.size();
     held_ += call_.body.capacity();  // the dispatcher's until the end
     handle_ = edge_.dispatcher_.call(std::move(call_), *this);
-    correlation_id_ = handle_.id();
   }
 
   // 7 Home.
   void on_answer(frames::Response answer) override {
     service_time_ = std::chrono::milliseconds(answer.service_ms);
+    if (answer.queue_ms) {
+      constexpr std::uint64_t kLongest = 1'000'000'000'000;  // whatever a frame says
+      queue_wait_ = std::chrono::milliseconds(std::min(*answer.queue_ms, kLongest));
+    }
     instance_ = std::move(answer.instance);
     attempt_ = answer.attempt;
     head_.status = answer.status;
@@ -212,10 +229,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   }
   void on_answer_body(std::string bytes) override {
     // Sidecars keep to the limit; the bus is not trusted to hold sidecars only.
-    if (body_.size() + bytes.size() > edge_.options_.limits.body_bytes) {
-      handle_.cancel();
-      return answer_problem(ProblemCode::bad_answer);
-    }
+    if (body_.size() + bytes.size() > edge_.options_.limits.body_bytes) return answer_problem(ProblemCode::bad_answer);
     if (!make_room(body_, bytes.size())) return answer_lost();
     body_.append(bytes);
   }
@@ -226,9 +240,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     answer_problem(ProblemCode::outcome_unknown);
   }
   void on_answer_end() override {
+    const http1::RequestHead& request = exchange_.request();
     // What comes over the bus is no more trusted than what comes from a client.
     http1::remove_hop_by_hop(head_.headers);
-    if (!http1::is_bodiless(head_.status, exchange_.request().method)) head_.headers.remove("Content-Length");
+    if (!http1::is_bodiless(head_.status, request.method)) head_.headers.remove("Content-Length");
+    if (match_.metadata->rewrite_location) {
+      const std::string_view path = path_of(request.target);
+      restore_mount(head_.headers, {.mount = match_.mount,
+                                    .authority = authority_,
+                                    .path = path,
+                                    .service_path = path.substr(match_.target_path_offset)});
+    }
     if (!head_.headers.find("X-Request-Id")) head_.headers.add("X-Request-Id", request_id_);
     details_ = kViaUpstream;
     charge_.set(0);  // the connection counts what it cannot write at once
@@ -241,50 +263,95 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
 
   // 8 Bytes out.
   void answer(const http1::ResponseHead& head, std::string body) {
+    // The call is over; its memory need not wait until the last byte is written.
+    handle_.cancel();
+    std::string().swap(call_.body);
+    charge_.set(0);
     status_ = head.status;
-    exchange_.send(head, std::move(body));
+    if (exchange_.send(head, std::move(body))) return;
+    status_ = 500;  // the exchange's own answer in place of a head that cannot be sent
+    flags_ = flag::kUpstreamProtocol;
+    details_ = "unsendable_answer";
   }
-  void answer_problem(ProblemCode code) {
+  void answer_problem(ProblemCode code, std::string_view allow = {}, std::string_view text = {}) {
     const router::Problem& problem = router::describe(code);
     http1::ResponseHead head = problem_head(code);
-    if (code == ProblemCode::method_not_allowed) head.headers.add("Allow", match_.allow);
-    if (!request_id_.empty()) head.headers.add("X-Request-Id", request_id_);
+    if (code == ProblemCode::method_not_allowed) head.headers.add("Allow", allow);
+    head.headers.add("X-Request-Id", request_id_);
+    problem_ = code;
     flags_ = problem.response_flag;
     details_ = problem.code;
-    answer(head, router::problem_json(code, advice(code), trace_id_));
+    answer(head, router::problem_json(code, text.empty() ? advice(code) : text, trace_->trace_id()));
+  }
+  void refuse_method(std::string_view allow, std::string_view text = {}) {
+    answer_problem(ProblemCode::method_not_allowed, allow, text);
+  }
+  void answer_options(std::string_view allow = {}) {
+    http1::ResponseHead head;
+    head.status = 204;
+    if (!allow.empty()) head.headers.add("Allow", allow);
+    details_ = kOwnAnswer;
+    answer(head, {});
   }
 
+  // The gateway's own pages win over mounts; those that are not there yet do so, too.
+  void answer_own_path(OwnPath own) {
+    constexpr std::string_view kMethods = "GET, HEAD, OPTIONS";
+    const http1::RequestHead& request = exchange_.request();
+    own_route_ = router::to_string(own);
+    if (own == OwnPath::docs || own == OwnPath::gateway_api) {
+      return answer_problem(ProblemCode::no_route, {}, "The gateway has nothing at this path.");
+    }
+    if (request.method == "OPTIONS") return answer_options(kMethods);
+    if (request.method != "GET" && request.method != "HEAD") return refuse_method(kMethods, "Only GET and HEAD.");
+    http1::ResponseHead head;
+    details_ = kOwnAnswer;
+    head.headers.add("Cache-Control", "public, max-age=60");
+    head.headers.add("ETag", view_->openapi_etag);
+    if (request.headers.find("If-None-Match").value_or("").find(view_->openapi_etag) != std::string_view::npos) {
+      head.status = 304;
+      return answer(head, {});
+    }
+    if (own == OwnPath::openapi_links) {
+      head.headers.add("Content-Type", "application/json");
+      std::string etag;
+      base::append_json_escaped(etag, view_->openapi_etag);
+      return answer(head, R"({"openapi":"/openapi.json","openapi_yaml":"/openapi.yaml","etag":")" + etag +
+                              R"(","generated_at":")" + view_->generated_at + "\"}");
+    }
+    // Every JSON text is a YAML 1.2 document: one rendering serves both.
+    head.headers.add("Content-Type", own == OwnPath::openapi_json ? "application/json" : "application/yaml");
+    answer(head, *view_->openapi_json);
+  }
+
+  bool on_refused(http1::ParseProblem problem, http1::ResponseHead& head, std::string& body) override {
+    handle_.cancel();
+    ++edge_.bad_requests_;
+    problem_ = problem_of(problem);
+    head.headers.add("X-Request-Id", request_id_);
+    fill_refusal(problem, trace_->trace_id(), head, body);
+    status_ = head.status;
+    flags_ = flag_of(problem);
+    details_ = http1::name_of(problem);
+    return true;
+  }
   void on_aborted(const base::Error& why) override {
     handle_.cancel();
-    if (status_ == 0) {
-      flags_ = why.code == base::Code::closed ? "DC" : "DPE";
-      details_ = why.code == base::Code::closed ? "downstream_closed" : "downstream_error";
-    }
+    if (status_ == 0) note_break_off(why.code == base::Code::deadline);
+  }
+  void note_break_off(bool is_idle) {
+    flags_ = edge_.is_stopping_ ? flag::kLocalReset : is_idle ? flag::kStreamIdle : flag::kDownstreamClosed;
+    details_ = edge_.is_stopping_ ? "drain_time_over" : is_idle ? "stream_idle_timeout" : "downstream_remote_disconnect";
   }
 
-  // 9 One count and one record, whatever happened.
-  void count() {
-    using telemetry::RequestEnd;
-    // What was answered here has the code of a problem as its details.
-    const bool is_problem = status_ != 0 && !details_.empty() && details_ != kViaUpstream;
-    RequestEnd end = status_ == 0 ? RequestEnd::cancelled : RequestEnd::answered;
-    if (is_problem && details_ == router::describe(ProblemCode::timeout).code) end = RequestEnd::expired;
-    if (is_problem && details_ == router::describe(ProblemCode::outcome_unknown).code) end = RequestEnd::outcome_unknown;
-    edge_.metrics_.end({.service = match_.metadata != nullptr ? std::string_view(match_.metadata->service) : "",
-                        .route = match_.kind == router::Match::Kind::matched ? match_.route : "",
-                        .method = exchange_.request().method,
-                        .status = status_,
-                        .end = end,
-                        .problem = is_problem ? details_ : "",
-                        .duration = edge_.loop_.now() - started_});
-  }
-  void write_record() {
-    if (edge_.options_.access_log == telemetry::AccessFormat::off) return;
+  // 9 One end, whatever happened, once the last byte is with the kernel or cannot get there any more.
+  void end() {
+    if (exchange_.was_cut() && flags_.empty()) note_break_off(false);
     const http1::RequestHead& request = exchange_.request();
     telemetry::AccessRecord record;
     record.start = started_wall_;
     record.method = request.method;
-    record.path = path_of(request.target);
+    record.path = edge_.options_.access_log_query ? std::string_view(request.target) : path_of(request.target);
     record.minor_version = request.minor_version;
     record.status = status_;
     record.flags = flags_;
@@ -294,16 +361,23 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     record.duration = edge_.loop_.now() - started_;
     record.service_time = service_time_;
     record.forwarded_for = exchange_.peer_address();
-    record.user_agent = request.headers.find("User-Agent").value_or("");
+    record.user_agent = user_agent_;
     record.request_id = request_id_;
     record.authority = authority_;
-    if (match_.metadata != nullptr) record.service = match_.metadata->service;
-    record.route = match_.kind == router::Match::Kind::matched ? match_.route : "unmatched";
+    record.upstream_host = instance_;
     record.instance = instance_;
-    record.trace_id = trace_id_;
-    record.correlation_id = correlation_id_;
+    if (match_.metadata != nullptr) record.service = record.upstream_cluster = match_.metadata->service;
+    const bool has_template =
+        match_.kind == router::Match::Kind::matched || match_.kind == router::Match::Kind::method_not_allowed;
+    record.route = has_template ? match_.route : own_route_.empty() ? kUnmatched : own_route_;
+    if (trace_) {
+      record.trace_id = trace_->trace_id();
+      record.span_id = trace_->span_id();
+    }
+    record.correlation_id = handle_.id();
     record.attempt = attempt_;
-    base::log_access_line(telemetry::format_access(edge_.options_.access_log, record));
+    record.queue_wait = queue_wait_;
+    edge_.on_request_ended(record, problem_, /*was_begun=*/true);
   }
 
   EdgeHandler& edge_;
@@ -319,85 +393,73 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   http1::ResponseHead head_;
   std::string body_;
   int status_ = 0;
+  std::optional<ProblemCode> problem_;
   std::uint64_t bytes_received_ = 0;
   std::string authority_;
+  std::string user_agent_;
   std::string request_id_;
-  std::string trace_id_;
-  std::string correlation_id_;
+  std::optional<telemetry::TraceContext> trace_;  // from step 3 on
   std::string instance_;
   std::uint32_t attempt_ = 0;
-  base::Duration service_time_{};
+  std::optional<base::Duration> service_time_;
+  std::optional<base::Duration> queue_wait_;
+  std::string_view own_route_;
   std::string_view flags_;
   std::string_view details_;
   router::Dispatcher::Handle handle_;  // last: dies first, and silences the call
 };
 
 void EdgeHandler::on_request(http1::Exchange& exchange) {
-  if (answer_own_page(exchange)) return;
   auto request = std::make_unique<EdgeRequest>(*this, exchange);
   EdgeRequest& started = *request;
   exchange.set_handler(std::move(request));
   started.start();
 }
 
-// The gateway's own pages win over mounts.
-bool EdgeHandler::answer_own_page(http1::Exchange& exchange) {
-  const http1::RequestHead& request = exchange.request();
-  const std::string_view path = path_of(request.target);
-  const bool is_json = path == "/openapi.json";
-  const bool is_yaml = path == "/openapi.yaml";
-  const bool is_links = path == "/.well-known/openapi";
-  if (!is_json && !is_yaml && !is_links) return false;
-  http1::ResponseHead head;
-  if (request.method != "GET" && request.method != "HEAD") {
-    head = problem_head(ProblemCode::method_not_allowed);
-    head.headers.add("Allow", "GET, HEAD");
-    exchange.send(head, router::problem_json(ProblemCode::method_not_allowed, "Only GET and HEAD."));
-    return true;
-  }
-  head.headers.add("Cache-Control", "public, max-age=60");
-  head.headers.add("ETag", view_->openapi_etag);
-  if (request.headers.find("If-None-Match").value_or("").find(view_->openapi_etag) != std::string_view::npos) {
-    head.status = 304;
-    exchange.send(head, {});
-    return true;
-  }
-  if (is_links) {
-    head.headers.add("Content-Type", "application/json");
-    std::string etag;
-    base::append_json_escaped(etag, view_->openapi_etag);
-    exchange.send(head, R"({"openapi":"/openapi.json","openapi_yaml":"/openapi.yaml","etag":")" + etag +
-                            R"(","generated_at":")" + view_->generated_at + "\"}");
-    return true;
-  }
-  // Every JSON text is a YAML 1.2 document: one rendering serves both.
-  head.headers.add("Content-Type", is_json ? "application/json" : "application/yaml");
-  exchange.send(head, *view_->openapi_json);
-  return true;
-}
-
+// No exchange was made of it: its head is not whole, or not to be understood.
 void EdgeHandler::on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request,
-                                 http1::ResponseHead& head, std::string& body) {
-  const ProblemCode code = problem_of(problem);
-  head.headers.remove("Content-Type");
-  head.headers.add("Content-Type", "application/problem+json");
-  // 408, 501 and 505 keep their status; the problem's own code is the nearest.
-  body = router::problem_json(code, http1::name_of(problem));
-  ++bad_requests_;
-  metrics_.count({.method = request != nullptr ? std::string_view(request->method) : "",
-                  .status = head.status,
-                  .problem = router::describe(code).code});
-  if (router::describe(code).has_retry_after) head.headers.add("Retry-After", "1");
-  if (options_.access_log == telemetry::AccessFormat::off) return;
+                                 std::string_view peer_address, http1::ResponseHead& head, std::string& body) {
+  fill_refusal(problem, {}, head, body);
   telemetry::AccessRecord record;
   record.start = loop_.clock().wall();
-  record.method = request != nullptr ? std::string_view(request->method) : "";
-  record.path = request != nullptr ? path_of(request->target) : "";
   record.status = head.status;
-  record.flags = "DPE";
+  record.flags = flag_of(problem);
   record.code_details = http1::name_of(problem);
-  record.route = "unmatched";
-  base::log_access_line(telemetry::format_access(options_.access_log, record));
+  record.bytes_sent = body.size();
+  record.forwarded_for = peer_address;
+  record.route = kUnmatched;
+  if (request != nullptr) {
+    record.method = request->method;
+    record.minor_version = request->minor_version;
+    // In absolute form, and in a Host that is none, there may be a password.
+    const bool is_path = !request->target.empty() && (request->target.front() == '/' || request->target == "*");
+    if (is_path) record.path = options_.access_log_query ? std::string_view(request->target) : path_of(request->target);
+    const std::string_view host = request->headers.find("Host").value_or("");
+    if (host.find('@') == std::string_view::npos) record.authority = host;
+    record.user_agent = request->headers.find("User-Agent").value_or("");
+  }
+  ++bad_requests_;
+  on_request_ended(record, problem_of(problem), /*was_begun=*/false);
+}
+
+void EdgeHandler::on_request_ended(const telemetry::AccessRecord& record, std::optional<ProblemCode> problem,
+                                   bool was_begun) {
+  using telemetry::RequestEnd;
+  telemetry::EndedRequest ended{.service = record.service,
+                                .route = record.route == kUnmatched ? std::string_view() : record.route,
+                                .method = record.method,
+                                .status = record.status,
+                                .end = record.status == 0 ? RequestEnd::cancelled : RequestEnd::answered,
+                                .problem = problem ? router::describe(*problem).code : std::string_view(),
+                                .duration = record.duration};
+  if (problem == ProblemCode::timeout) ended.end = RequestEnd::expired;
+  if (problem == ProblemCode::outcome_unknown) ended.end = RequestEnd::outcome_unknown;
+  if (was_begun) {
+    metrics_.end(ended);
+  } else {
+    metrics_.count(ended);
+  }
+  telemetry::write_access(options_.access_log, record);
 }
 
 }  // namespace outrigger::gateway

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bridge/base/budget.h"
@@ -23,6 +24,7 @@ class EdgeHandler final : public http1::RequestHandler {
     http1::MessageLimits limits;  // the body's is that of answers, too
     base::Budget* buffered = nullptr;  // for bodies on their way; outlives the handler
     telemetry::AccessFormat access_log;
+    bool access_log_query = false;  // records have the query of the path, too
   };
   // References outlive the handler.
   EdgeHandler(net::EventLoop& loop, router::Dispatcher& dispatcher, const identity::HeaderPolicy& policy,
@@ -32,13 +34,17 @@ class EdgeHandler final : public http1::RequestHandler {
   const telemetry::RequestMetrics& metrics() const { return metrics_; }
   // Messages that were refused before they were requests.
   std::uint64_t bad_requests() const { return bad_requests_; }
+  // From now on what is broken off is broken off by us.
+  void begin_stop() { is_stopping_ = true; }
 
  private:
   class EdgeRequest;
   void on_request(http1::Exchange& exchange) override;
-  void on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request, http1::ResponseHead& head,
-                      std::string& body) override;
-  bool answer_own_page(http1::Exchange& exchange);
+  void on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request, std::string_view peer_address,
+                      http1::ResponseHead& head, std::string& body) override;
+  // The one place where a request ends, with all that is known of it. `problem`: what we answered instead of a service.
+  // `was_begun`: it was a request, not only the attempt at one.
+  void on_request_ended(const telemetry::AccessRecord& record, std::optional<router::ProblemCode> problem, bool was_begun);
 
   net::EventLoop& loop_;
   router::Dispatcher& dispatcher_;
@@ -47,6 +53,7 @@ class EdgeHandler final : public http1::RequestHandler {
   std::shared_ptr<const RoutingView> view_;
   telemetry::RequestMetrics metrics_{telemetry::RequestMetrics::Side::caller, "inbound"};
   std::uint64_t bad_requests_ = 0;
+  bool is_stopping_ = false;
 };
 
 }  // namespace outrigger::gateway

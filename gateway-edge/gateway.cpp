@@ -66,7 +66,8 @@ class Gateway::Worker {
                .request_timeout = gateway.config_.messaging.request_timeout,
                .limits = message_limits(gateway.config_),
                .buffered = &gateway.buffered_,
-               .access_log = gateway.config_.access_log}),
+               .access_log = gateway.config_.access_log,
+               .access_log_query = gateway.config_.access_log_query}),
         watch_timer_(loop_, [this] { watch(); }),
         drain_timer_(loop_, [this] { finish(); }) {
     // Until the control loop has looked there is nothing to route to.
@@ -95,6 +96,7 @@ class Gateway::Worker {
       loop_.adopt_thread();
       loop_.run();
       // Clients first, then what serves them: the owner of each call dies before the dispatcher.
+      edge_.begin_stop();
       servers_.clear();
       loop_.run_turn(net::EventLoop::Wait::no);  // what they released dies in its end
     });
@@ -173,6 +175,7 @@ class Gateway::Worker {
   }
   void finish() {
     if (std::exchange(is_finished_, true)) return;
+    edge_.begin_stop();
     report(0, true);
     servers_.clear();
     dispatcher_.close();

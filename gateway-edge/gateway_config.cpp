@@ -60,6 +60,8 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
                                   {"text", AccessFormat::text},
                                   {"brief", AccessFormat::brief}},
                                  "One record per request on standard output: JSON, Envoy's line, or a brief one.");
+  table.add_boolean("Gateway:AccessLogQuery", config.access_log_query,
+                    "Records show the query of the path, too; it may hold tokens and personal data.");
   app::declare_process(table, "Gateway:Process", config.process);
   table.add_duration("Gateway:Process:PreDrainWait", config.pre_drain_wait, 0ms, 1h,
                      "Part of DrainTime: how long a gateway that was told to stop still accepts, unready already, until load "

@@ -43,6 +43,7 @@ struct GatewayConfig {
     std::size_t buffered_bytes = base::limits::kBufferedBytes;    // likewise
   } limits;
   telemetry::AccessFormat access_log = telemetry::AccessFormat::json;  // records go to standard output
+  bool access_log_query = false;  // with the query of the path: it may hold tokens
   app::ProcessConfig process;
   std::chrono::milliseconds pre_drain_wait{0};  // part of process.drain_time
 };

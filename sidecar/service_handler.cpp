@@ -15,6 +15,7 @@ ServiceFailure failure_of(const http1::ClientFailure& failure) {
   using Kind = ServiceFailure::Kind;
   if (failure.error.code == Code::deadline) return {Kind::timeout, failure.error.detail};
   if (failure.error.code == Code::too_large) return {Kind::too_large, failure.error.detail};
+  if (failure.error.code == Code::malformed) return {Kind::malformed, failure.error.detail};
   // Certainly not seen by the service; a request that cannot be sent at all is not its fault either way.
   if (!failure.request_was_sent && failure.error.code != Code::invalid) {
     return {Kind::unreachable, failure.error.detail};
@@ -62,7 +63,9 @@ net::Pending ServiceHandler::call(frames::Request& request, base::TimePoint dead
     if (!base::equals_ignoring_case(field.name, "Host")) out.headers.add(field.name, field.value);
   }
   if (!request.traceparent.empty()) {
-    telemetry::accept(request.traceparent, request.tracestate).write_to(out.headers);
+    const telemetry::TraceContext span = telemetry::accept(request.traceparent, request.tracestate);
+    span.write_to(out.headers);
+    request.traceparent = span.traceparent();  // for the record
   }
   out.body = std::move(request.body);
   out.repeatable = request.repeatable;

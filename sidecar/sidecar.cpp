@@ -72,6 +72,34 @@ http1::ClientPoolOptions pool_options(const SidecarConfig& config) {
   return options;
 }
 
+// As telemetry::flag has them; docs/http.md tells operators.
+std::string_view flag_of(const router::EndedDelivery& ended, bool is_service_healthy) {
+  namespace flag = telemetry::flag;
+  using router::DeliveryEnd;
+  if (ended.is_undelivered) return flag::kDownstreamClosed;
+  switch (ended.end) {
+    case DeliveryEnd::answered: return flag::kNone;
+    case DeliveryEnd::timeout:
+    case DeliveryEnd::expired: return flag::kUpstreamTimeout;
+    case DeliveryEnd::broken:
+    case DeliveryEnd::outcome_unknown: return flag::kUpstreamClosed;
+    case DeliveryEnd::malformed:
+    case DeliveryEnd::answer_too_large: return flag::kUpstreamProtocol;
+    case DeliveryEnd::no_room: return flag::kOverload;
+    case DeliveryEnd::unreachable:
+    case DeliveryEnd::handed_back:
+      if (ended.was_begun) return flag::kUpstreamConnect;
+      return is_service_healthy ? flag::kNone : flag::kLocalHealth;
+    case DeliveryEnd::body_too_large:
+    case DeliveryEnd::body_missing: return flag::kDownstreamProtocol;
+    case DeliveryEnd::exhausted: return flag::kUpstreamRetryLimit;
+    case DeliveryEnd::cancelled: return flag::kDownstreamClosed;
+    case DeliveryEnd::lease_lost:
+    case DeliveryEnd::unfinished: return flag::kLocalReset;
+  }
+  return flag::kNone;
+}
+
 }  // namespace
 
 Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames names,
@@ -82,6 +110,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       instance_(base::new_process_id()),
       queues_(addresses(config_, names_)),
       inbox_(names_.inbox(config_.service.name, instance_)),
+      upstream_(to_string(config_.service.upstream)),
       bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group(),
                   inbox_ + ":probe"}),
       buffered_(config_.limits.buffered_bytes),
@@ -173,6 +202,45 @@ void Sidecar::on_reading_changed(bool is_reading) {
   }
 }
 
+// The one place where a request ends here, with all that is known of it.
+void Sidecar::on_request_done(const router::EndedDelivery& ended) {
+  if (config_.access_log == telemetry::AccessFormat::off) return;
+  const frames::Request& request = ended.request;
+  telemetry::AccessRecord record;
+  // The request's arrival here; both clocks are this host's.
+  record.start = loop_.clock().wall() - std::chrono::duration_cast<base::WallMillis>(ended.in_hand);
+  record.method = request.method;
+  record.path = request.target;
+  if (!config_.access_log_query) record.path = record.path.substr(0, record.path.find('?'));
+  record.minor_version = 1;  // what the service is spoken to in
+  record.status = ended.status;
+  record.flags = flag_of(ended, probe_.is_healthy());
+  record.code_details = ended.is_undelivered                           ? "answer_undeliverable"
+                        : ended.end == router::DeliveryEnd::answered ? "via_upstream"
+                                                                     : router::name_of(ended.end);
+  record.bytes_received = ended.request_bytes;
+  record.bytes_sent = ended.answer_bytes;
+  record.duration = ended.in_hand;
+  if (ended.was_begun) record.service_time = ended.service_time;
+  record.forwarded_for = request.headers.find("X-Forwarded-For").value_or("");
+  record.user_agent = request.headers.find("User-Agent").value_or("");
+  record.request_id = request.headers.find("X-Request-Id").value_or("");
+  record.authority = request.authority;
+  record.upstream_host = upstream_;
+  record.upstream_cluster = record.service = config_.service.name;
+  // A traceparent is of one form (telemetry::TraceContext), or it was not ours.
+  constexpr std::size_t kTraceparent = 55;
+  if (request.traceparent.size() == kTraceparent) {
+    record.trace_id = std::string_view(request.traceparent).substr(3, 32);
+    record.span_id = std::string_view(request.traceparent).substr(36, 16);
+  }
+  record.instance = instance_;
+  record.correlation_id = request.id;
+  record.attempt = ended.attempt;
+  record.queue_wait = ended.queue_wait;
+  telemetry::write_access(config_.access_log, record);
+}
+
 std::string Sidecar::describe_status() const {
   using Json = nlohmann::ordered_json;
   const router::ConsumerCounters& counts = consumer_.counters();
@@ -259,6 +327,7 @@ void Sidecar::leave(bool is_done) {
 
 void Sidecar::finish() {
   drain_timer_.cancel();
+  consumer_.report_unfinished();
   if (on_drained_) loop_.defer(std::exchange(on_drained_, nullptr));
 }
 

@@ -42,6 +42,8 @@ class Sidecar final : private router::ConsumerHandler {
     metrics_.on_request_done(request, status, outcome == "timeout", service_time, queue_wait);
   }
 
+  void on_request_done(const router::EndedDelivery& ended) override;
+
   void on_scraped(ServiceProbe::Scraped scraped);
   std::string describe_status() const;
   void leave(bool is_done);
@@ -53,6 +55,7 @@ class Sidecar final : private router::ConsumerHandler {
   std::string instance_;
   std::vector<std::string> queues_;
   std::string inbox_;
+  std::string upstream_;  // host:port, for records
   valkey::ValkeyBus bus_;
   base::Budget buffered_;
   ServiceHandler service_;

@@ -2,6 +2,7 @@
 
 #include "bridge/app/name_rules.h"
 #include "bridge/base/header_list.h"
+#include "bridge/router/mount.h"
 
 namespace outrigger::sidecar {
 namespace {
@@ -45,8 +46,15 @@ Result<void> check_path(const std::string& text) {
   return {};
 }
 
-Result<void> check_mount(const std::string& text) {
+Result<void> check_mount(const std::string& full) {
+  if (full.empty()) return {};
+  if (auto mount = router::parse_mount(full); !mount) return mount.error();
+  const bool has_host = full.front() != '/';
+  const std::string text = has_host ? full.substr(std::min(full.find('/'), full.size())) : full;
   if (auto checked = check_path(text); !checked) return checked;
+  if (const auto own = router::own_path_of(text); own != router::OwnPath::none) {
+    return Error{Code::invalid, "'" + full + "' is at " + std::string(to_string(own)) + ", which the gateway answers itself"};
+  }
   // A mount is compared segment by segment with normalised paths, so it must be one itself.
   const std::string path = text + "/";
   for (const char* part : {"//", "/./", "/../", "?", "%"}) {
@@ -74,8 +82,10 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
       .add_text("Sidecar:Service:Upstream", service.upstream_url, "The service: http://host[:port]. Required.",
                 check_upstream)
       .flag("--upstream", "URL");
-  table.add_text("Sidecar:Service:Mount", service.mount, "Path below which the service appears outside.", check_mount)
-      .flag("--mount", "PATH")
+  table
+      .add_text("Sidecar:Service:Mount", service.mount,
+                "Where the service appears outside: /path, /, host:NAME, host:*.NAME or host:NAME/path.", check_mount)
+      .flag("--mount", "MOUNT")
       .fallback = "/{name}";
   table
       .add_text("Sidecar:Service:HealthPath", service.health_path,
@@ -110,6 +120,15 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
   table.add_duration("Sidecar:Limits:IdleTimeout", config.limits.idle_timeout, 10ms, 24h,
                      "How long a connection to the service is kept unused. Below the service's own; a Keep-Alive field of "
                      "the service wins.");
+  using telemetry::AccessFormat;
+  table.add_choice<AccessFormat>("Sidecar:AccessLog", config.access_log,
+                                 {{"off", AccessFormat::off},
+                                  {"json", AccessFormat::json},
+                                  {"text", AccessFormat::text},
+                                  {"brief", AccessFormat::brief}},
+                                 "One record per delivered request on standard output, as Gateway:AccessLog.");
+  table.add_boolean("Sidecar:AccessLogQuery", config.access_log_query,
+                    "Records show the query of the path, too; it may hold tokens and personal data.");
   app::declare_messaging(table, "Sidecar:Messaging", config.messaging);
   table
       .add_address("Sidecar:Egress:Listen", config.egress_listen,

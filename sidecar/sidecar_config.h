@@ -13,6 +13,7 @@
 #include "bridge/app/process_config.h"
 #include "bridge/base/host_port.h"
 #include "bridge/base/limits.h"
+#include "bridge/telemetry/access_log.h"
 
 namespace outrigger::sidecar {
 
@@ -25,7 +26,7 @@ struct SidecarConfig {
     std::string region;
     std::string upstream_url;
     base::HostPort upstream;   // upstream_url, read
-    std::string mount;         // "/billing", no slash at its end, or "/"; left empty: "/{name}"
+    std::string mount;         // "/billing", no slash at its end, "/" or "host:example.com/api"; left empty: "/{name}"
     std::string health_path;   // empty: a TCP connect is enough
     std::string openapi_path;  // empty: the usual paths are tried
     UnlistedPaths unlisted_paths = UnlistedPaths::forward;
@@ -41,6 +42,9 @@ struct SidecarConfig {
     std::chrono::milliseconds write_timeout = base::limits::kWriteTimeout;
     std::chrono::milliseconds idle_timeout = base::limits::kServiceIdleTimeout;
   } limits;
+  // Off: the gateway has a record of each request already, and a sidecar's standard output is read beside the service's.
+  telemetry::AccessFormat access_log = telemetry::AccessFormat::off;
+  bool access_log_query = false;  // with the query of the path: it may hold tokens
   app::MessagingConfig messaging;
   std::optional<app::ListenAddress> egress_listen;  // none: off
   app::ProcessConfig process;

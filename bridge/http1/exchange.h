@@ -9,8 +9,8 @@
 //   for a request without a body), unless on_aborted comes first or the response is completed before.
 // - Response: send(), or send_head() then send_body()* then send_end(). A call out of order after completion is
 // ignored.
-// - It ends when the response is complete, by abort(), or by on_aborted. It and its handler are destroyed at the end of
-//   that turn; until then every call is harmless.
+// - It ends when the response is complete, by abort(), or by on_aborted; from then on every call is harmless. It and its
+//   handler are destroyed once its last byte is with the kernel, or can not get there any more: see was_cut().
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,9 @@ class ExchangeHandler {
   virtual void on_body(std::string_view) {}
   // The request is complete. At most once.
   virtual void on_request_end() {}
+  // The rest of the request breaks the protocol, and nothing was sent yet. True: `head` (its status is set) and `body`
+  // are filled for the client; false: RequestHandler::on_bad_request is asked for them. on_aborted follows.
+  virtual bool on_refused(ParseProblem, ResponseHead& /*head*/, std::string& /*body*/) { return false; }
   // Terminal, at most once, never after the response was completed or abort(): closed = the client left, or the session
   // was closed by its owner; malformed or too_large = its body broke the rules, deadline = it stopped sending or reading,
   // overloaded = no memory for what it sent (in these it was answered if nothing had been sent and it was still to send).
@@ -79,8 +82,10 @@ class Exchange final {
 
   bool is_head_sent() const { return out_ != Out::nothing; }
   bool is_over() const { return out_ == Out::over; }
-  // Bytes of content sent so far (before chunking), for access records.
+  // Bytes of content sent so far (before chunking), for access records; at the end only those the kernel took.
   std::uint64_t body_bytes_sent() const { return body_bytes_sent_; }
+  // The connection was lost before all of the response was with the kernel. Known when the handler is destroyed.
+  bool was_cut() const { return was_cut_; }
 
  private:
   friend class ServerSession;
@@ -88,14 +93,16 @@ class Exchange final {
 
   ServerSession& session_;
   RequestHead request_;
-  std::unique_ptr<ExchangeHandler> handler_;
   Out out_ = Out::nothing;
   Framing framing_;
   bool is_bodiless_ = false;  // the response may not have body bytes
   std::uint64_t body_bytes_sent_ = 0;
+  std::uint64_t ends_at_ = 0;  // bytes written to the connection until its end
+  bool was_cut_ = false;
   bool is_body_accepted_ = false;
   bool has_told_end_ = false;
   unsigned body_pauses_ = 0;
+  std::unique_ptr<ExchangeHandler> handler_;  // last: its destructor may ask the rest
 };
 
 }  // namespace outrigger::http1

@@ -128,9 +128,9 @@ void HttpServer::on_request(Exchange& exchange) {
   handler_.on_request(exchange);
 }
 
-void HttpServer::on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head,
-                                std::string& body) {
-  handler_.on_bad_request(problem, request, head, body);
+void HttpServer::on_bad_request(ParseProblem problem, const RequestHead* request, std::string_view peer_address,
+                                ResponseHead& head, std::string& body) {
+  handler_.on_bad_request(problem, request, peer_address, head, body);
 }
 
 void HttpServer::on_session_waits(ServerSession& session) {

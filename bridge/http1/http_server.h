@@ -65,7 +65,8 @@ class HttpServer final : private SessionHandler {
  private:
   HttpServer(net::EventLoop& loop, HttpServerOptions options, RequestHandler& handler);
   void on_request(Exchange& exchange) override;
-  void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head, std::string& body) override;
+  void on_bad_request(ParseProblem problem, const RequestHead* request, std::string_view peer_address,
+                      ResponseHead& head, std::string& body) override;
   void on_session_waits(ServerSession& session) override;
   void on_session_closed(ServerSession& session) override;
   void on_accepted(net::Accepted accepted);

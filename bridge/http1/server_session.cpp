@@ -45,7 +45,8 @@ Code code_of(ParseProblem problem) {
 
 }  // namespace
 
-void RequestHandler::on_bad_request(ParseProblem, const RequestHead*, ResponseHead& head, std::string& body) {
+void RequestHandler::on_bad_request(ParseProblem, const RequestHead*, std::string_view, ResponseHead& head,
+                                    std::string& body) {
   head.headers.add("Content-Type", "text/plain");
   body = std::to_string(head.status) + " " + std::string(reason_phrase(head.status)) + "\n";
 }
@@ -170,8 +171,25 @@ void ServerSession::end() {
   connection_.close();
   unsent_charge_.set(0);
   kept_charge_.set(0);
-  loop_.release(std::move(exchange_));
+  const std::uint64_t written = queued_bytes_ - connection_.unsent_bytes();
+  put_away_exchange();
+  for (auto& exchange : unwritten_) {
+    if (exchange->ends_at_ > written) {
+      exchange->was_cut_ = true;
+      exchange->body_bytes_sent_ -= std::min(exchange->body_bytes_sent_, exchange->ends_at_ - written);
+    }
+    loop_.release(std::move(exchange));
+  }
+  unwritten_.clear();
   handler_.on_session_closed(*this);
+}
+
+// It is kept until its last byte is with the kernel: only then it is known how it ended.
+void ServerSession::put_away_exchange() {
+  if (exchange_ == nullptr) return;
+  exchange_->ends_at_ = queued_bytes_;
+  if (connection_.unsent_bytes() == 0) return loop_.release(std::move(exchange_));
+  unwritten_.push_back(std::move(exchange_));
 }
 
 void ServerSession::abort_exchange(const Error& why) {
@@ -338,7 +356,7 @@ void ServerSession::begin_exchange() {
 }
 
 void ServerSession::end_exchange() {
-  loop_.release(std::move(exchange_));
+  put_away_exchange();
   if (!keeps_alive_) return finish();
   if (is_request_read_) {
     become_idle();
@@ -387,15 +405,20 @@ void ServerSession::refuse(ParseProblem problem) {
   } else if (!parser_.head().method.empty()) {
     request = &parser_.head();
   }
-  handler_.on_bad_request(problem, request, head, body);
+  const bool is_told = exchange_ != nullptr && exchange_->handler_ != nullptr &&
+                       exchange_->handler_->on_refused(problem, head, body);
+  if (!is_told) handler_.on_bad_request(problem, request, peer_address_, head, body);
   if (phase_ == Phase::closed) return;
   if (request != nullptr && request->method == "HEAD") body.clear();
   std::string& text = scratch();
   const Framing framing{Framing::Body::length, body.size(), Framing::Connection::close};
-  if (append_response_head(text, head, framing, http_date())) write(text.append(body));
+  if (append_response_head(text, head, framing, http_date())) {
+    write(text.append(body));
+    if (exchange_ != nullptr) exchange_->body_bytes_sent_ = body.size();
+  }
   abort_exchange({code_of(problem), std::string(parser_.detail())});
   if (phase_ == Phase::closed) return;
-  loop_.release(std::move(exchange_));
+  put_away_exchange();
   finish();
 }
 
@@ -471,6 +494,8 @@ void ServerSession::note_write(std::size_t size) {
 void ServerSession::on_flushed() {
   was_flushed_ = true;
   unsent_charge_.set(0);
+  for (auto& exchange : unwritten_) loop_.release(std::move(exchange));
+  unwritten_.clear();
   const bool waits = phase_ == Phase::idle || phase_ == Phase::head;
   if (waits && !waiting_hook_.is_linked()) handler_.on_session_waits(*this);
 }

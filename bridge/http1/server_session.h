@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bridge/base/budget.h"
 #include "bridge/base/intrusive_list.h"
@@ -60,7 +61,8 @@ class RequestHandler {
   virtual void on_request(Exchange& exchange) = 0;
   // The protocol refuses a request. `request` is what was understood of it, or null. `head.status` is set; the callee
   // may add fields and change the body (text/plain naming the status by default). The connection closes after it.
-  virtual void on_bad_request(ParseProblem problem, const RequestHead* request, ResponseHead& head, std::string& body);
+  virtual void on_bad_request(ParseProblem problem, const RequestHead* request, std::string_view peer_address,
+                              ResponseHead& head, std::string& body);
 
  protected:
   ~RequestHandler() = default;
@@ -126,6 +128,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   void wake();
   void refuse(ParseProblem problem);
   void abort_exchange(const base::Error& why);
+  void put_away_exchange();
   void become_idle();
   void close_idle();
   void finish();
@@ -171,6 +174,7 @@ class ServerSession final : private net::ConnectionHandler, private net::Flushab
   bool is_new_ = true;  // no request yet
   std::uint64_t body_received_ = 0;
   Pace body_pace_;
+  std::vector<std::unique_ptr<Exchange>> unwritten_;  // over, but not all of them is with the kernel
   std::uint64_t queued_bytes_ = 0;
   bool was_flushed_ = false;  // since the last look at write_pace_
   Pace write_pace_;

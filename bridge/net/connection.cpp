@@ -73,6 +73,8 @@ void Connection::flush() {
     if (shuts_when_flushed_) transport_->shutdown_write();
     if (state_ == State::finishing) {
       state_ = State::lingering;
+      handler_.on_flushed();
+      if (state_ == State::closed) return;
       if (has_ended_) return fail({Code::closed, "finished"});
       linger_timer_.arm(kLinger);
       return handler_.on_flushed();
@@ -176,6 +178,7 @@ void Connection::close() {
   state_ = State::closed;
   linger_timer_.cancel();
   transport_->close();
+  lost_bytes_ = out_.size();
   out_.clear();
 }
 

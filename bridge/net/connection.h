@@ -29,7 +29,7 @@ class ConnectionHandler {
   virtual void on_closed(const base::Error& why) = 0;
   // The unsent bytes went above the high mark (true), later fell below half of it (false).
   virtual void on_write_pressure(bool /*is_above*/) {}
-  // Everything written so far is with the kernel. Called in the turn in which that became so.
+  // Everything written so far is with the kernel. Called in the turn in which that became so, also while finishing.
   virtual void on_flushed() {}
 
  protected:
@@ -54,7 +54,8 @@ class Connection final : private TransportListener, private Flushable {
   void write(std::string&& bytes);
   void write(const char* bytes) { write(std::string_view(bytes)); }
   void write(Buffer&& bytes);
-  std::size_t unsent_bytes() const { return out_.size(); }
+  // Once closed: the bytes that were lost by that.
+  std::size_t unsent_bytes() const { return state_ == State::closed ? lost_bytes_ : out_.size(); }
 
   // A count, since several parties may hold the pause; every pause is matched by one resume.
   void pause_reading();
@@ -90,6 +91,7 @@ class Connection final : private TransportListener, private Flushable {
   Buffer out_;
   Timer linger_timer_;
   std::size_t unsent_at_check_ = 0;  // while finishing
+  std::size_t lost_bytes_ = 0;
   State state_ = State::open;
   unsigned pauses_ = 0;
   bool has_ended_ = false;        // the peer sent end-of-stream

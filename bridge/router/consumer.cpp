@@ -50,6 +50,28 @@ std::vector<frames::EntryField> views_of(const messaging::OwnedEntry& entry) {
 
 }  // namespace
 
+std::string_view name_of(DeliveryEnd end) {
+  switch (end) {
+    case DeliveryEnd::answered: return "answered";
+    case DeliveryEnd::timeout: return "timeout";
+    case DeliveryEnd::broken: return "broken";
+    case DeliveryEnd::malformed: return "malformed";
+    case DeliveryEnd::answer_too_large: return "answer_too_large";
+    case DeliveryEnd::no_room: return "no_room";
+    case DeliveryEnd::unreachable: return "unreachable";
+    case DeliveryEnd::handed_back: return "handed_back";
+    case DeliveryEnd::body_too_large: return "body_too_large";
+    case DeliveryEnd::body_missing: return "body_missing";
+    case DeliveryEnd::expired: return "expired";
+    case DeliveryEnd::outcome_unknown: return "outcome_unknown";
+    case DeliveryEnd::exhausted: return "exhausted";
+    case DeliveryEnd::cancelled: return "cancelled";
+    case DeliveryEnd::lease_lost: return "lease_lost";
+    case DeliveryEnd::unfinished: return "unfinished";
+  }
+  return "unfinished";
+}
+
 // What the entry waits for.
 enum class Consumer::SlotState : std::uint8_t {
   receiving,     // its body, as stream data
@@ -119,6 +141,9 @@ struct Consumer::Slot final : AnswerSink {
   base::TimePoint called_at;
   Duration queue_wait{};
   Duration service_time{};
+  DeliveryEnd end = DeliveryEnd::unfinished;
+  bool is_undelivered = false;
+  std::uint64_t request_bytes = 0;
 
   frames::Response answer;
   std::string body;                // of the answer
@@ -394,6 +419,7 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   slot.answer.id = slot.request.id;
   slot.answer.instance = options_.instance;
   slot.answer.attempt = std::max<std::uint32_t>(1, delivery_count);
+  slot.answer.queue_ms = static_cast<std::uint64_t>(millis(slot.queue_wait));
   by_entry_.emplace(std::pair(queue, id), slot.serial);
   by_request_.emplace(slot.request.id, slot.serial);
   slots_.emplace(slot.serial, std::move(owned));
@@ -410,35 +436,40 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
   switch (verdict) {
     case Verdict::expired:
       ++counters_.expired;
+      slot.end = DeliveryEnd::expired;
       slot.keeps_trying = false;
       return settle(slot);
     case Verdict::outcome_unknown:
       ++counters_.outcome_unknown;
-      return answer_fault(slot, Fault::outcome_unknown, "it may have been run before, and may not be run twice");
+      return answer_fault(slot, Fault::outcome_unknown, DeliveryEnd::outcome_unknown, "it may have been run before, and may not be run twice");
     case Verdict::exhausted:
-      return answer_fault(slot, Fault::outcome_unknown, "no attempts left");
+      return answer_fault(slot, Fault::outcome_unknown, DeliveryEnd::exhausted, "no attempts left");
     case Verdict::run:
       break;
   }
   if (const auto known = never_again_.find(slot.request.id); known != never_again_.end()) {
-    return answer_fault(slot, known->second, "this instance handed it back or ran it before, and nobody else took it");
+    const bool was_run = known->second == Fault::outcome_unknown;
+    return answer_fault(slot, known->second, was_run ? DeliveryEnd::outcome_unknown : DeliveryEnd::unreachable,
+                        "this instance handed it back or ran it before, and nobody else took it");
   }
   const bool is_parked_alone =
       std::any_of(parked_by_us_.begin(), parked_by_us_.end(),
                   [&](const Parked& parked) { return parked.queue == queue && parked.id == id; });
   if (is_parked_alone && !is_service_ready_) {
-    return answer_fault(slot, Fault::service_unreachable, "no instance reaches its service");
+    return answer_fault(slot, Fault::service_unreachable, DeliveryEnd::unreachable, "no instance reaches its service");
   }
   if (is_draining_ || !is_service_ready_) return hand_back_or_fail(slot, "this instance does not serve now");
   if (slot.request.streamed) {
     if (slot.request.streamed->length.value_or(0) > options_.body_limit) {
-      return answer_fault(slot, Fault::body_too_large, "the request's body is above this instance's limit");
+      return answer_fault(slot, Fault::body_too_large, DeliveryEnd::body_too_large,
+                          "the request's body is above this instance's limit");
     }
     slot.state = SlotState::receiving;
     return ask_for_body(slot);
   }
   if (slot.request.body.size() > options_.body_limit) {
-    return answer_fault(slot, Fault::body_too_large, "the request's body is above this instance's limit");
+    return answer_fault(slot, Fault::body_too_large, DeliveryEnd::body_too_large,
+                        "the request's body is above this instance's limit");
   }
   begin(slot);
 }
@@ -460,7 +491,7 @@ void Consumer::ask_for_body(Slot& slot) {
   }
   const auto accept =
       frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
-  if (!accept) return answer_fault(slot, Fault::bad_answer, accept.error().detail);
+  if (!accept) return answer_fault(slot, Fault::bad_answer, DeliveryEnd::body_missing, accept.error().detail);
   bus_.publish(slot.request.reply_to, *accept, {}, [this, serial = slot.serial](Result<std::optional<EntryId>> result) {
     Slot* asking = find(serial);
     if (asking == nullptr || asking->state != SlotState::receiving || (result && result->has_value())) return;
@@ -488,16 +519,19 @@ void Consumer::on_request_data(frames::StreamData data) {
   Slot* slot = at == by_request_.end() ? nullptr : find(at->second);
   if (slot == nullptr || slot->state != SlotState::receiving || data.attempt != slot->answer.attempt) return;
   if (data.abort) {  // the caller ended it and knows
+    slot->end = DeliveryEnd::cancelled;
     slot->keeps_trying = false;
     return settle(*slot);
   }
   if (data.seq < slot->next_data) return;  // we asked for the body twice
   if (data.seq > slot->next_data) {
-    return answer_fault(*slot, Fault::bad_answer, "a piece of the request's body is missing");
+    return answer_fault(*slot, Fault::bad_answer, DeliveryEnd::body_missing,
+                        "a piece of the request's body is missing");
   }
   ++slot->next_data;
   if (slot->request.body.size() + data.body.size() > options_.body_limit) {
-    return answer_fault(*slot, Fault::body_too_large, "the request's body is above this instance's limit");
+    return answer_fault(*slot, Fault::body_too_large, DeliveryEnd::body_too_large,
+                        "the request's body is above this instance's limit");
   }
   if (!slot->make_room(slot->request.body, slot->request.body.size() + data.body.size())) {
     return hand_back_or_fail(*slot, "no memory for the request's body (Sidecar:Limits:BufferedBytes)");
@@ -521,6 +555,7 @@ void Consumer::begin(Slot& slot) {
   ++counters_.begun;
   slot.state = SlotState::begun;
   slot.called_at = loop_.now();
+  slot.request_bytes = slot.request.body.size();
   slot.call = service_.call(slot.request, slot.deadline, slot);
 }
 
@@ -531,6 +566,7 @@ void Consumer::begin_waiting() {
     if (slot == nullptr || slot->state != SlotState::waiting) continue;
     if (slot->expires_at <= loop_.now()) {
       ++counters_.expired;
+      slot->end = DeliveryEnd::expired;
       slot->keeps_trying = false;
       settle(*slot);
       continue;
@@ -543,7 +579,7 @@ void Consumer::call_finished(Slot& slot) {
   slot.service_time = loop_.now() - slot.called_at;
   slot.answer.service_ms = static_cast<std::uint32_t>(millis(slot.service_time));
   --begun_;
-  handler_.on_request_done(slot.request, slot.answer.status, "answered", slot.service_time, slot.queue_wait);
+  slot.end = DeliveryEnd::answered;
   publish_answer(slot);
   begin_waiting();
 }
@@ -555,7 +591,8 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
   slot.answer.headers.clear();
   slot.answer.reason.clear();
   slot.body.clear();
-  std::string_view outcome = "broken";
+  Fault fault = Fault::bad_answer;
+  DeliveryEnd end = DeliveryEnd::broken;
   switch (failure.kind) {
     case ServiceFailure::Kind::unreachable:
       if (is_service_ready_) {
@@ -566,26 +603,30 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
       begin_waiting();
       return;
     case ServiceFailure::Kind::timeout:
-      outcome = "timeout";
+      fault = Fault::timeout;
+      end = DeliveryEnd::timeout;
+      break;
+    case ServiceFailure::Kind::malformed:
+      end = DeliveryEnd::malformed;
+      break;
+    case ServiceFailure::Kind::too_large:
+      end = DeliveryEnd::answer_too_large;
       break;
     case ServiceFailure::Kind::no_room:
-      outcome = "no_room";
+      fault = Fault::outcome_unknown;  // it ran, and its answer is lost
+      end = DeliveryEnd::no_room;
       break;
     case ServiceFailure::Kind::broken:
-    case ServiceFailure::Kind::too_large:
       break;
   }
-  handler_.on_request_done(slot.request, 0, outcome, slot.service_time, slot.queue_wait);
-  Fault fault = Fault::bad_answer;
-  if (failure.kind == ServiceFailure::Kind::timeout) fault = Fault::timeout;
-  if (failure.kind == ServiceFailure::Kind::no_room) fault = Fault::outcome_unknown;  // it ran, and its answer is lost
-  answer_fault(slot, fault, std::move(failure.detail));
+  answer_fault(slot, fault, end, std::move(failure.detail));
   begin_waiting();
 }
 
 // --- answer, then settle --------------------------------------------------------------------------------------------
 
-void Consumer::answer_fault(Slot& slot, Fault fault, std::string detail) {
+void Consumer::answer_fault(Slot& slot, Fault fault, DeliveryEnd why, std::string detail) {
+  slot.end = why;
   slot.answer.status = 0;
   slot.answer.fault = fault;
   slot.answer.detail = detail.substr(0, 512);
@@ -617,7 +658,8 @@ void Consumer::publish_answer(Slot& slot) {
     slot.answer.headers.clear();
     slot.answer.reason.clear();
     CHECK(!slot.answer.fault.has_value());
-    return answer_fault(slot, Fault::bad_answer, "the answer's head cannot be carried: " + head.error().detail);
+    return answer_fault(slot, Fault::bad_answer, DeliveryEnd::malformed,
+                        "the answer's head cannot be carried: " + head.error().detail);
   }
   const std::size_t chunks = fits ? 0 : (slot.body.size() + limits::kInlineBodyBytes - 1) / limits::kInlineBodyBytes;
   slot.unconfirmed = static_cast<std::uint32_t>(1 + chunks);
@@ -661,12 +703,14 @@ void Consumer::on_slot_due(Slot& slot) {
   if (slot.state == SlotState::receiving) {
     if (loop_.now() < slot.expires_at) return ask_for_body(slot);
     ++counters_.expired;  // the body did not come
+    slot.end = DeliveryEnd::body_missing;
     slot.keeps_trying = false;
     return settle(slot);
   }
   if (slot.state != SlotState::retrying) return;
   if (loop_.now() >= slot.expires_at) {
     ++counters_.undeliverable;
+    slot.is_undelivered = true;
     slot.keeps_trying = false;
     return settle(slot);
   }
@@ -712,6 +756,7 @@ void Consumer::on_settled(Serial serial, Result<void> result) {
 }
 
 void Consumer::let_go(Slot& slot) {
+  report_end(slot);
   const Serial serial = slot.serial;
   // Perhaps nobody took it, and we shall find it as our own pending entry with nothing to show that it was run.
   if (slot.has_lost_lease && slot.is_begun_or_later()) never_run_again(slot, Fault::outcome_unknown);
@@ -725,6 +770,25 @@ void Consumer::let_go(Slot& slot) {
   slots_.erase(at);
   read_more();
   check_drained();
+}
+
+// The one place where a delivered request ends.
+void Consumer::report_end(const Slot& slot) {
+  handler_.on_request_done({.request = slot.request,
+                            .end = slot.end,
+                            .status = slot.answer.status,
+                            .was_begun = slot.is_begun_or_later(),
+                            .is_undelivered = slot.is_undelivered,
+                            .attempt = slot.answer.attempt,
+                            .request_bytes = slot.is_begun_or_later() ? slot.request_bytes : slot.request.body.size(),
+                            .answer_bytes = slot.body.size(),
+                            .queue_wait = slot.queue_wait,
+                            .service_time = slot.service_time,
+                            .in_hand = loop_.now() - slot.obtained_at});
+}
+
+void Consumer::report_unfinished() {
+  for (const auto& [serial, slot] : slots_) report_end(*slot);
 }
 
 Consumer::Slot* Consumer::find(Serial serial) {
@@ -745,7 +809,7 @@ std::vector<EntryId> Consumer::in_hand_ids(std::size_t queue) const {
 // Somebody else may serve it: only if it was not begun, and there is somebody.
 void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
   if (!slot.may_run_again() && slot.delivery_count != 1) {
-    return answer_fault(slot, Fault::service_unreachable, std::move(detail));
+    return answer_fault(slot, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
   }
   slot.state = SlotState::handing_back;
   if (!bus_.is_connected()) return;  // goes on in on_bus_connected
@@ -761,7 +825,7 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
         channels.push_back(names_.alive_channel(options_.service, name));
       }
     }
-    if (channels.empty()) return answer_fault(*waiting, Fault::service_unreachable, std::move(detail));
+    if (channels.empty()) return answer_fault(*waiting, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
     bus_.subscribers(std::move(channels), [this, serial, detail = std::move(detail)](
                                               Result<std::vector<std::uint64_t>> counts) mutable {
       Slot* slot_now = find(serial);
@@ -769,7 +833,7 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
       if (!counts && counts.error().code == Code::outcome_unknown) return;
       const bool has_peer =
           counts && std::any_of(counts->begin(), counts->end(), [](std::uint64_t count) { return count > 0; });
-      if (!has_peer) return answer_fault(*slot_now, Fault::service_unreachable, std::move(detail));
+      if (!has_peer) return answer_fault(*slot_now, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
       hand_back(*slot_now);
     });
   });
@@ -786,6 +850,7 @@ void Consumer::never_run_again(const Slot& slot, Fault answer) {
 
 void Consumer::hand_back(Slot& slot) {
   slot.state = SlotState::handing_back;
+  slot.end = DeliveryEnd::handed_back;
   slot.timer.cancel();
   never_run_again(slot, Fault::service_unreachable);
   if (!bus_.is_connected()) return;
@@ -810,7 +875,8 @@ void Consumer::on_hand_back_failed(Slot& slot, const Error& why) {
   // It stays in hand until a reply was read: on_bus_connected asks again.
   if (why.code == Code::outcome_unknown || why.code == Code::closed) return;
   if (why.code == Code::not_found) return let_go(slot);
-  answer_fault(slot, known == never_again_.end() ? Fault::service_unreachable : known->second,
+  const Fault fault = known == never_again_.end() ? Fault::service_unreachable : known->second;
+  answer_fault(slot, fault, fault == Fault::outcome_unknown ? DeliveryEnd::outcome_unknown : DeliveryEnd::unreachable,
                "it cannot be handed back: " + why.detail);
 }
 
@@ -855,6 +921,7 @@ void Consumer::lose_lease(Slot& slot) {
   ++counters_.leases_lost;
   // What was not begun is not ours to begin any more; what is answered is not ours to settle.
   if (slot.state == SlotState::receiving || slot.state == SlotState::waiting || slot.state == SlotState::unsettled) {
+    if (slot.state != SlotState::unsettled) slot.end = DeliveryEnd::lease_lost;
     let_go(slot);
   }
 }

@@ -41,6 +41,42 @@ struct ConsumerCounters {
   std::uint64_t no_room = 0;          // answers there was no memory for
 };
 
+// How a delivered request ended here. A closed list; names are stable (records, metrics).
+enum class DeliveryEnd : std::uint8_t {
+  answered,         // with the service's own answer, whatever its status
+  timeout,          // the service did not answer by the deadline
+  broken,           // the service broke off
+  malformed,        // the service answered what is no HTTP, or what cannot be carried
+  answer_too_large, // the service's answer is above the limit
+  no_room,          // there was no memory for the service's answer
+  unreachable,      // no connection to the service, and nobody to hand it back to: not run
+  handed_back,      // to another instance: not run
+  body_too_large,   // the request's body is above the limit: not run
+  body_missing,     // a piece of the request's body did not come: not run
+  expired,          // its deadline had passed: not run
+  outcome_unknown,  // it may have been run before, and may not be run twice
+  exhausted,        // no attempts left
+  cancelled,        // its caller ended it
+  lease_lost,       // another instance has it now
+  unfinished,       // this process stopped first
+};
+std::string_view name_of(DeliveryEnd end);
+
+// One delivered request at its end. Views and references are good for the call only.
+struct EndedDelivery {
+  const frames::Request& request;  // without its body
+  DeliveryEnd end;
+  int status = 0;  // of the service's answer; 0: none
+  bool was_begun = false;       // the service was called
+  bool is_undelivered = false;  // the answer could not be given to its caller by the deadline
+  std::uint32_t attempt = 1;
+  std::uint64_t request_bytes = 0;  // of the bodies
+  std::uint64_t answer_bytes = 0;
+  base::Duration queue_wait{};    // Valkey's time between the entry's id and its delivery
+  base::Duration service_time{};  // 0 unless begun
+  base::Duration in_hand{};       // since its delivery
+};
+
 // What the consumer tells the sidecar that owns it. Called from the loop.
 class ConsumerHandler {
  public:
@@ -51,9 +87,8 @@ class ConsumerHandler {
   // Queues had to be made anew: what else this instance keeps on the bus may be gone, too.
   virtual void on_bus_emptied() = 0;
   virtual void on_resync_requested(const frames::ResyncRequest& request) = 0;
-  // One finished request, for records: `status` 0 when there was no answer of the service.
-  virtual void on_request_done(const frames::Request& /*request*/, int /*status*/, std::string_view /*outcome*/,
-                               base::Duration /*service_time*/, base::Duration /*queue_wait*/) {}
+  // Once for each delivered request, whatever became of it, when it leaves our hands.
+  virtual void on_request_done(const EndedDelivery& /*ended*/) {}
 
  protected:
   ~ConsumerHandler() = default;
@@ -91,6 +126,8 @@ class Consumer final : private messaging::GroupReaderHandler,
   bool is_reading() const { return may_read(); }
   // Stops reading, hands back what is not begun, finishes the rest, then calls `done` (in a later turn). Once.
   void drain(base::UniqueFunction<void()> done);
+  // The process ends: what is still in hand is reported as it stands. It goes on belonging to us until its lease ends.
+  void report_unfinished();
 
   const ConsumerCounters& counters() const { return counters_; }
   std::size_t in_hand() const { return slots_.size(); }
@@ -125,7 +162,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   void begin_waiting();
   void call_finished(Slot& slot);
   void on_service_failed(Slot& slot, ServiceFailure failure);
-  void answer_fault(Slot& slot, frames::Fault fault, std::string detail);
+  void answer_fault(Slot& slot, frames::Fault fault, DeliveryEnd why, std::string detail);
   void publish_answer(Slot& slot);
   void on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed);
   void on_slot_due(Slot& slot);
@@ -135,6 +172,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   void hand_back(Slot& slot);
   void hand_back_or_fail(Slot& slot, std::string detail);
   void on_hand_back_failed(Slot& slot, const base::Error& why);
+  void report_end(const Slot& slot);
   void never_run_again(const Slot& slot, frames::Fault answer);
   void let_go(Slot& slot);
   void settle_unparsed(std::size_t queue, messaging::EntryId id);

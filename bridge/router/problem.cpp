@@ -2,29 +2,32 @@
 
 #include "bridge/base/check.h"
 #include "bridge/base/log.h"
+#include "bridge/telemetry/access_log.h"
 
 namespace outrigger::router {
 namespace {
 
+namespace flag = telemetry::flag;
+
 // In the order of ProblemCode.
 constexpr Problem kProblems[] = {
-    {"no-route", 404, "Not Found", false, "NR"},
-    {"method-not-allowed", 405, "Method Not Allowed", false, "NR"},
-    {"body-too-large", 413, "Content Too Large", false, "DPE"},
-    {"uri-too-long", 414, "URI Too Long", false, "DPE"},
-    {"headers-too-large", 431, "Request Header Fields Too Large", false, "DPE"},
-    {"bad-request", 400, "Bad Request", false, "IH"},
-    {"unauthenticated", 401, "Unauthorized", false, "UAEX"},
-    {"forbidden", 403, "Forbidden", false, "UAEX"},
-    {"rate-limited", 429, "Too Many Requests", true, "RL"},
-    {"no-instance", 503, "Service Unavailable", true, "UH"},
-    {"bus-unavailable", 503, "Service Unavailable", true, "UF"},
-    {"queue-full", 503, "Service Unavailable", true, "UO"},
-    {"service-unreachable", 502, "Bad Gateway", false, "UF"},
-    {"bad-answer", 502, "Bad Gateway", false, "UPE"},
-    {"outcome-unknown", 502, "Bad Gateway", false, "UC"},
-    {"timeout", 504, "Gateway Timeout", false, "UT"},
-    {"loop-detected", 508, "Loop Detected", false, "NR"},
+    {"no-route", 404, "Not Found", false, flag::kNoRoute},
+    {"method-not-allowed", 405, "Method Not Allowed", false, flag::kNoRoute},
+    {"body-too-large", 413, "Content Too Large", false, flag::kDownstreamProtocol},
+    {"uri-too-long", 414, "URI Too Long", false, flag::kDownstreamProtocol},
+    {"headers-too-large", 431, "Request Header Fields Too Large", false, flag::kDownstreamProtocol},
+    {"bad-request", 400, "Bad Request", false, flag::kInvalidHeader},
+    {"unauthenticated", 401, "Unauthorized", false, flag::kUnauthorized},
+    {"forbidden", 403, "Forbidden", false, flag::kUnauthorized},
+    {"rate-limited", 429, "Too Many Requests", true, flag::kRateLimited},
+    {"no-instance", 503, "Service Unavailable", true, flag::kNoHealthyUpstream},
+    {"bus-unavailable", 503, "Service Unavailable", true, flag::kUpstreamConnect},
+    {"queue-full", 503, "Service Unavailable", true, flag::kUpstreamOverflow},
+    {"service-unreachable", 502, "Bad Gateway", false, flag::kUpstreamConnect},
+    {"bad-answer", 502, "Bad Gateway", false, flag::kUpstreamProtocol},
+    {"outcome-unknown", 502, "Bad Gateway", false, flag::kUpstreamClosed},
+    {"timeout", 504, "Gateway Timeout", false, flag::kUpstreamTimeout},
+    {"loop-detected", 508, "Loop Detected", false, flag::kNoRoute},
 };
 static_assert(sizeof(kProblems) / sizeof(kProblems[0]) == kProblemCodes);
 

@@ -17,7 +17,8 @@ namespace outrigger::router {
 struct ServiceFailure {
   enum class Kind : std::uint8_t {
     unreachable,  // no connection: the service has certainly not seen the request
-    broken,       // it may have seen it, and broke off or answered what is no HTTP
+    broken,       // it may have seen it, and broke off
+    malformed,    // it answered what is no HTTP
     timeout,      // the deadline passed first
     too_large,    // the answer is above the limit
     no_room,      // it answered, and there is no memory for the answer now
@@ -41,8 +42,8 @@ class AnswerSink {
 
 class Service {
  public:
-  // Calls the service once. May take the body out of `request`; the rest of it stays for the caller. Destroying the
-  // handle breaks the call off.
+  // Calls the service once. May take the body out of `request`, and put a span of its own into its trace; the rest of it
+  // stays for the caller. Destroying the handle breaks the call off.
   virtual net::Pending call(frames::Request& request, base::TimePoint deadline, AnswerSink& sink) = 0;
 
  protected:

@@ -284,6 +284,10 @@ TEST(SidecarConfig, flags) {
 TEST(SidecarConfig, mount_follows_the_name_and_may_be_the_root) {
   EXPECT_EQ(config_in(sidecar_from(kBilling)).service.mount, "/billing");
   EXPECT_EQ(config_in(sidecar_from(billing_and({"--mount", "/"}))).service.mount, "/");
+  for (const char* mount : {"host:example.com", "host:*.example.com", "host:example.com/api", "/api/v1"}) {
+    EXPECT_EQ(config_in(sidecar_from(billing_and({"--mount", mount}))).service.mount, mount);
+  }
+  EXPECT_EQ(config_in(sidecar_from(billing_and({"--mount", "host:example.com/"}))).service.mount, "host:example.com");
 }
 
 TEST(SidecarConfig, service_and_upstream_are_required) {
@@ -309,6 +313,11 @@ TEST(SidecarConfig, service_values_have_grammars) {
   EXPECT_THAT(service_error("HealthPath: up"), HasSubstr("'up' must begin with '/'"));
   EXPECT_THAT(service_error("OpenApiPath: '/a b'"), HasSubstr("has a character that must be percent-encoded"));
   EXPECT_THAT(service_error("Mount: billing"), HasSubstr("'billing' must begin with '/'"));
+  EXPECT_THAT(service_error("Mount: 'host:exa mple'"), HasSubstr("names no host that can be"));
+  EXPECT_THAT(service_error("Mount: host:example.com:8080"), HasSubstr("must not name a port"));
+  EXPECT_THAT(service_error("Mount: host:example.com/a%2fb"), HasSubstr("must be a plain path such as /billing"));
+  EXPECT_THAT(service_error("Mount: /docs/x"), HasSubstr("'/docs/x' is at /docs, which the gateway answers itself"));
+  EXPECT_THAT(service_error("Mount: host:h/openapi.json"), HasSubstr("which the gateway answers itself"));
   for (const char* mount : {"/a//b", "//", "/a/../b", "/..", "/a/.", "/a?b", "/a%2fb"}) {
     EXPECT_THAT(service_error(std::string("Mount: ") + mount), HasSubstr("must be a plain path such as /billing"))
         << mount;

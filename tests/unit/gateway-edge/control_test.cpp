@@ -84,6 +84,56 @@ TEST_F(ControlTest, announced_service_gets_a_route_and_an_address) {
   EXPECT_TRUE(gateway->has_address());
 }
 
+// Of two services on one mount the first has it. Each change is told once, with both names.
+TEST_F(ControlTest, service_on_a_taken_mount_is_refused_and_reported_once) {
+  const auto gateway = start();
+  const auto announce = [this](const std::string& service, char digit) {
+    openapi::ServiceMetadata metadata;
+    metadata.service = service;
+    metadata.mount = "/pay";
+    metadata.document = R"({"openapi":"3.0.3","info":{"title":")" + service +
+                        R"(","version":"1"},"paths":{"/)" + service + R"(":{"get":{"responses":{}}}}})";
+    metadata.endpoints = {{"GET", "/" + service, {}, {}, false}};
+    const auto encoded = *openapi::encode_metadata(metadata);
+    fleet_.set(names_.endpoints_key(service, encoded.hash), encoded.bytes, 1h, false, {});
+    fake_.settle();
+    InstanceFrame frame;
+    frame.type = FrameType::hello;
+    frame.instance = std::string(19, '0') + digit;
+    frame.seq = ++seq_;
+    frame.service = service;
+    frame.queues = {names_.request_queue(service)};
+    frame.group = names_.consumer_group();
+    frame.inbox = names_.inbox(service, frame.instance);
+    frame.state = frames::InstanceState::healthy;
+    frame.interval_ms = 60'000;
+    frame.metadata_hash = encoded.hash;
+    server_.add(names_.control(), tests::fields_of(frame));
+    fake_.advance(2s);
+    return frame;
+  };
+  testing::internal::CaptureStderr();
+  announce("billing", '1');
+  InstanceFrame second = announce("cashier", '2');
+  announce("third", '3');  // another change: the conflict is not told again
+  second.type = FrameType::goodbye;
+  second.seq = ++seq_;
+  server_.add(names_.control(), tests::fields_of(second));
+  fake_.advance(62s);
+  const std::string log = testing::internal::GetCapturedStderr();
+
+  const std::string line =
+      "warn not routed service=cashier mount=/pay why=\"taken by service billing\" "
+      "what_to_do=\"give cashier or billing another Sidecar:Service:Mount\"";
+  const auto at = log.find(line);
+  ASSERT_NE(at, std::string::npos) << log;
+  EXPECT_EQ(log.find(line, at + 1), std::string::npos) << log;
+  EXPECT_NE(log.find("no longer in conflict what=\"cashier at /pay: taken by service billing\""), std::string::npos) << log;
+  EXPECT_EQ(log.find("route cashier"), std::string::npos) << log;
+  EXPECT_EQ(gateway->view->openapi_json->find("/pay/cashier"), std::string::npos);
+  EXPECT_NE(gateway->view->openapi_json->find("/pay/billing"), std::string::npos);
+}
+
 TEST_F(ControlTest, routes_stay_while_newer_metadata_are_fetched) {
   const auto gateway = start();
   store(metadata("1"));

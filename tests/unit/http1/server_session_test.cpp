@@ -23,6 +23,9 @@ struct Work {
   std::string body;
   bool has_ended = false;
   bool is_destroyed = false;
+  bool refuses = false;  // on_refused answers itself
+  bool was_cut = false;  // at the end
+  std::uint64_t body_bytes_sent = 0;
   std::optional<base::Error> aborted;
   std::vector<bool> pressure;
 };
@@ -32,7 +35,17 @@ class ServerSessionTest : public ::testing::Test, protected SessionHandler {
   class Handler final : public ExchangeHandler {
    public:
     Handler(ServerSessionTest& test, Work& work) : test_(test), work_(work) {}
-    ~Handler() override { work_.is_destroyed = true; }
+    ~Handler() override {
+      work_.is_destroyed = true;
+      work_.was_cut = work_.exchange->was_cut();
+      work_.body_bytes_sent = work_.exchange->body_bytes_sent();
+    }
+    bool on_refused(ParseProblem problem, ResponseHead& head, std::string& body) override {
+      if (!work_.refuses) return false;
+      head.headers.add("X-Why", name_of(problem));
+      body = "own";
+      return true;
+    }
     void on_body(std::string_view bytes) override {
       EXPECT_FALSE(work_.has_ended || work_.aborted);
       work_.body.append(bytes);
@@ -321,6 +334,60 @@ TEST_F(ServerSessionTest, close_asked_by_either_side_closes_after_the_answer) {
   EXPECT_TRUE(is_closed);
 }
 
+TEST_F(ServerSessionTest, answers_that_a_client_left_behind_are_known_as_cut) {
+  const std::string first(2000, 'x');
+  const std::string second(3000, 'y');
+  on_request_hook = [&](Work& work) { work.exchange->send({}, works.size() == 1 ? first : second); };
+  start();
+  const std::size_t head_size = ok(first).size() - first.size();
+  peer.set_write_room(head_size + first.size() + head_size + 500);
+
+  peer.send(std::string(kGet) + kGet);
+  fake.settle();
+  EXPECT_FALSE(works[1]->is_destroyed);
+  peer.reset();
+  fake.settle();
+
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_EQ(works[0]->body_bytes_sent, first.size());
+  EXPECT_FALSE(works[0]->was_cut);
+  EXPECT_TRUE(works[1]->is_destroyed);
+  EXPECT_TRUE(works[1]->was_cut);
+  EXPECT_EQ(works[1]->body_bytes_sent, 500U);
+  EXPECT_FALSE(works[1]->aborted);  // it was over for its handler
+}
+
+TEST_F(ServerSessionTest, answer_that_closes_ends_with_its_last_byte_and_not_with_the_linger) {
+  on_request_hook = [](Work& work) { work.exchange->send({}, "x"); };
+  start();
+
+  exchange_bytes("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_FALSE(works[0]->was_cut);
+  EXPECT_EQ(works[0]->body_bytes_sent, 1U);
+  EXPECT_FALSE(is_closed);
+}
+
+TEST_F(ServerSessionTest, handler_may_word_the_refusal_of_its_request) {
+  on_request_hook = [](Work& work) {
+    work.refuses = true;
+    work.exchange->accept_body();
+  };
+  start();
+
+  const std::string answer =
+      exchange_bytes("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n");
+
+  EXPECT_NE(answer.find("HTTP/1.1 400 "), std::string::npos) << answer;
+  EXPECT_NE(answer.find("\r\nX-Why: "), std::string::npos) << answer;
+  EXPECT_NE(answer.find("\r\n\r\nown"), std::string::npos) << answer;
+  EXPECT_TRUE(works[0]->aborted.has_value());
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_EQ(works[0]->body_bytes_sent, 3U);
+  EXPECT_FALSE(works[0]->was_cut);
+}
+
 TEST_F(ServerSessionTest, large_body_goes_out_whole) {
   const std::string large(3'000'000, 'x');
   on_request_hook = [&](Work& work) { work.exchange->send({}, large); };
@@ -329,9 +396,12 @@ TEST_F(ServerSessionTest, large_body_goes_out_whole) {
 
   peer.send(kGet);
   fake.settle();
-  EXPECT_TRUE(works[0]->is_destroyed);  // nothing is held for a slow reader but the bytes
+  EXPECT_FALSE(works[0]->is_destroyed);  // its end is not known before its last byte is out
   peer.set_write_room({});
   fake.settle();
+  EXPECT_TRUE(works[0]->is_destroyed);
+  EXPECT_FALSE(works[0]->was_cut);
+  EXPECT_EQ(works[0]->body_bytes_sent, large.size());
 
   EXPECT_EQ(peer.take_received(), ok(large));
   EXPECT_EQ(exchange_bytes(kGet).size(), ok(large).size());

@@ -962,6 +962,90 @@ TEST_F(ConsumerTest, groups_are_made_once_there_is_memory) {
   EXPECT_TRUE(a.consumer.is_reading());
 }
 
+// ---- Records: each delivered request is reported once, when it leaves our hands
+
+using Ends = std::vector<std::string>;
+
+TEST_F(ConsumerTest, answered_request_is_reported_with_what_is_known_of_it) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  frames::Request made = post("one");
+  made.body = "12345";
+  put(made);
+  settle();
+  EXPECT_EQ(a.ended, Ends{});
+  a.service.answer_all();
+  advance(1s);
+  EXPECT_EQ(a.ended, Ends{"answered"});
+  EXPECT_EQ(a.last_status, 200);
+  EXPECT_EQ(a.last_attempt, 1u);
+  EXPECT_EQ(a.last_bytes, (std::pair<std::uint64_t, std::uint64_t>{5, 4}));
+  ASSERT_EQ(answers().size(), 1u);
+  EXPECT_EQ(answers()[0].queue_ms, 0u);
+}
+
+TEST_F(ConsumerTest, wait_in_the_queue_goes_into_the_answer_and_the_report) {
+  add_unready('a');
+  Sidecar& a = *sidecars_.back();
+  put(get("one"));
+  advance(2s);
+  a.consumer.set_service_ready(true);
+  advance(1s);
+  ASSERT_EQ(answers().size(), 1u);
+  EXPECT_GE(answers()[0].queue_ms.value_or(0), 2000u);
+  EXPECT_EQ(a.last_queue_wait, std::chrono::milliseconds(*answers()[0].queue_ms));
+}
+
+TEST_F(ConsumerTest, every_other_end_is_reported_once_too) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::break_off;
+  put(post("broken"));
+  advance(1s);
+  EXPECT_EQ(a.ended, Ends{"broken"});
+  EXPECT_EQ(a.last_status, 0);
+
+  a.service.reaction = Reaction::answer;
+  frames::Request made = post("late");
+  made.deadline_ms = server_.now_ms() - 1000;
+  put(made);
+  made = post("other");
+  made.bus = "run-0:replid-0";
+  put(made);
+  made = get("large");
+  made.streamed = frames::StreamedBody{100 * limits::kMiB};
+  put(made);
+  advance(1s);
+  EXPECT_EQ(a.ended, (Ends{"broken", "expired", "outcome_unknown", "body_too_large"}));
+
+  a.service.reaction = Reaction::refuse;
+  put(post("refused"));  // and nobody else is there
+  advance(1s);
+  EXPECT_EQ(a.ended.back(), "unreachable");
+  EXPECT_EQ(a.ended.size(), 5u);
+}
+
+TEST_F(ConsumerTest, hand_back_is_reported_by_one_and_the_answer_by_the_other) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::refuse;
+  Sidecar& b = add_unready('b');
+  put(post("one"));
+  settle();
+  b.consumer.set_service_ready(true);
+  advance(1s);
+  EXPECT_EQ(a.ended, Ends{"handed_back"});
+  EXPECT_EQ(b.ended, Ends{"answered"});
+}
+
+TEST_F(ConsumerTest, what_is_in_hand_at_the_end_is_reported_as_unfinished) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  put(post("one"));
+  put(get("two"));
+  settle();
+  a.consumer.report_unfinished();
+  EXPECT_EQ(a.ended, (Ends{"unfinished", "unfinished"}));
+}
+
 // ---- Drain
 
 class DrainTest : public ConsumerTest {

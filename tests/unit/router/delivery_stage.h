@@ -141,11 +141,23 @@ class Sidecar final : public router::ConsumerHandler {
   void on_reading_changed(bool) override {}
   void on_bus_emptied() override { ++emptied; }
   void on_resync_requested(const frames::ResyncRequest&) override {}
+  void on_request_done(const router::EndedDelivery& done) override {
+    ended.push_back(std::string(router::name_of(done.end)));
+    last_status = done.status;
+    last_attempt = done.attempt;
+    last_queue_wait = done.queue_wait;
+    last_bytes = {done.request_bytes, done.answer_bytes};
+  }
 
   MemoryBus bus;
   ScriptedService service;
   const std::string instance;
   const std::string inbox;
+  std::vector<std::string> ended;  // how each delivered request ended here
+  int last_status = 0;
+  std::uint32_t last_attempt = 0;
+  base::Duration last_queue_wait{};
+  std::pair<std::uint64_t, std::uint64_t> last_bytes;  // of the request, of the answer
   int refusals = 0;
   int emptied = 0;
   router::Consumer consumer;
