@@ -117,7 +117,8 @@ class Gateway::Worker {
   }
   bool is_ready() const { return is_ready_.load(std::memory_order_relaxed); }
   // What watch() saw last. The main thread.
-  const std::string& bus_problem() const { return bus_problem_; }
+  const std::string& bus_problem() const { return bus_status_.problem; }
+  bool refuses_writes() const { return bus_status_.refuses_writes; }
   void join() {
     if (thread_.joinable()) thread_.join();
   }
@@ -139,10 +140,10 @@ class Gateway::Worker {
   }
   void watch() {
     is_ready_.store(dispatcher_.is_ready(), std::memory_order_relaxed);
-    std::string problem = bus_.status().problem;
-    if (problem != told_problem_) {
-      told_problem_ = problem;
-      gateway_.loop_.mailbox()->post([this, problem = std::move(problem)] { bus_problem_ = problem; });
+    messaging::BusStatus status = bus_.status();
+    if (status.problem != told_problem_) {
+      told_problem_ = status.problem;
+      gateway_.loop_.mailbox()->post([this, status = std::move(status)] { bus_status_ = status; });
     }
     watch_timer_.arm(100ms);
   }
@@ -201,7 +202,7 @@ class Gateway::Worker {
   bool is_finished_ = false;
   std::atomic<bool> is_ready_{false};
   std::string told_problem_;  // the worker's thread
-  std::string bus_problem_;   // the main thread
+  messaging::BusStatus bus_status_;  // as of the last change of its problem; the main thread
   std::thread thread_;
 };
 
@@ -260,7 +261,11 @@ base::Result<void> Gateway::start() {
   health_.set_metrics(*metrics_);
   health_.add_check("bus", [this] {
     const messaging::BusStatus status = bus_.status();
-    return bus_.is_connected() && !status.refuses_writes ? std::string() : status.problem;
+    if (!bus_.is_connected() || status.refuses_writes) return status.problem;
+    for (const auto& worker : workers_) {  // who writes requests knows first
+      if (worker->refuses_writes()) return worker->bus_problem();
+    }
+    return std::string();
   });
   health_.add_check("routes", [this] {
     if (control_->has_looked()) return std::string();

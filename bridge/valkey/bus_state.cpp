@@ -16,7 +16,9 @@ constexpr base::Duration kRefusalMemory = 60s;
 // Different places at a time: more of them is one cause, and enough was said.
 constexpr std::size_t kMostRefusals = 32;
 
-std::int64_t seconds(base::Duration time) { return std::chrono::duration_cast<std::chrono::seconds>(time).count(); }
+std::int64_t seconds(base::Duration time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+}
 
 std::string place_name(std::string_view command, std::string_view key) {
   std::string place(command);
@@ -35,7 +37,7 @@ void BusState::connection_down(const std::string& connection, Condition conditio
       std::any_of(refusals_.begin(), refusals_.end(),
                   [&](const auto& met) { return met.second.condition == condition && met.second.last == now; });
   Trouble& trouble = down_[connection];
-  trouble = {condition, quotable(said), now, now};
+  trouble = {condition, quotable(said), connection, now, now};
   if (is_said) return;
   const ConditionInfo& info = describe(condition);
   base::log_warn("bus connection is down", {{"condition", info.name},
@@ -54,18 +56,21 @@ void BusState::connection_up(const std::string& connection) {
 void BusState::refused(Condition condition, std::string_view command, std::string_view key, std::string_view said) {
   const ConditionInfo& info = describe(condition);
   if (info.scope != Scope::writes && info.scope != Scope::place) return;
-  forget_old();
+  advance();
   const std::string place = place_name(command, key);
-  // Writes are refused whatever the key.
-  const std::string index = info.scope == Scope::writes ? std::string() : place;
+  // Writes are refused whatever the key; a key is of a wrong type whatever the command.
+  const std::string index = info.scope == Scope::writes                          ? std::string()
+                            : condition == Condition::wrong_type && !key.empty() ? std::string(key)
+                                                                                 : place;
   const auto at = refusals_.find(index);
   if (at != refusals_.end() && at->second.condition == condition) {
     at->second.last = loop_.now();
+    at->second.is_over = false;
     return;
   }
   if (at == refusals_.end() && refusals_.size() >= kMostRefusals && info.scope == Scope::place) return;
   Trouble& trouble = refusals_[index];
-  trouble = {condition, quotable(said), loop_.now(), loop_.now()};
+  trouble = {condition, quotable(said), place, loop_.now(), loop_.now()};
   base::log_warn("the bus refuses", {{"condition", info.name},
                                      {"server", server_},
                                      {"at", place},
@@ -75,21 +80,26 @@ void BusState::refused(Condition condition, std::string_view command, std::strin
 }
 
 void BusState::end_refusals(std::string_view command, std::string_view key) {
-  const auto end = [this](std::map<std::string, Trouble>::iterator at) {
-    if (at == refusals_.end() || loop_.now() - at->second.last < kRefusalLasts) return;
-    base::log_info("the bus no longer refuses", {{"condition", describe(at->second.condition).name},
-                                                 {"server", server_},
-                                                 {"at", at->first.empty() ? "every write" : at->first},
-                                                 {"after_s", seconds(loop_.now() - at->second.since)}});
-    refusals_.erase(at);
+  const auto mark = [this](const std::string& index) {
+    if (const auto at = refusals_.find(index); at != refusals_.end()) at->second.is_over = true;
   };
-  if (command == "XADD") end(refusals_.find(std::string()));  // the one that every such server refuses
-  end(refusals_.find(place_name(command, key)));
+  if (command == "XADD") mark({});  // the one that every such server refuses
+  mark(place_name(command, key));
+  if (!key.empty()) mark(std::string(key));
+  advance();
 }
 
-void BusState::forget_old() {
-  std::erase_if(refusals_, [this](const auto& item) {
-    return !item.first.empty() && loop_.now() - item.second.last > kRefusalMemory;
+void BusState::advance() {
+  const base::TimePoint now = loop_.now();
+  std::erase_if(refusals_, [&](const auto& item) {
+    const auto& [index, trouble] = item;
+    if (!trouble.is_over) return !index.empty() && now - trouble.last > kRefusalMemory;
+    if (now - trouble.last < kRefusalLasts) return false;
+    base::log_info("the bus no longer refuses", {{"condition", describe(trouble.condition).name},
+                                                 {"server", server_},
+                                                 {"at", index.empty() ? std::string("every write") : trouble.at},
+                                                 {"after_s", seconds(now - trouble.since)}});
+    return true;
   });
 }
 
@@ -110,10 +120,10 @@ void BusState::set_memory_policy(std::string_view policy, std::uint64_t max_memo
   }
 }
 
-std::string BusState::text_of(const Trouble& trouble, std::string_view place) const {
+std::string BusState::text_of(const Trouble& trouble, std::string_view at) const {
   const ConditionInfo& info = describe(trouble.condition);
   std::string text = std::string(info.name) + ": " + std::string(info.what);
-  if (!place.empty()) text.append(" (").append(place).append(")");
+  if (!at.empty()) text.append(" (").append(at).append(")");
   text.append(" at ").append(server_);
   if (!trouble.said.empty()) text.append("; it says \"").append(trouble.said).append("\"");
   if (!info.advice.empty()) text.append("; ").append(info.advice);
@@ -121,25 +131,25 @@ std::string BusState::text_of(const Trouble& trouble, std::string_view place) co
 }
 
 messaging::BusStatus BusState::status() {
-  forget_old();
+  advance();
   messaging::BusStatus status;
   status.reconnects = reconnects_;
   status.round_trip = round_trip_;
   status.refuses_writes = refuses_writes();
-  const auto show = [&](const Trouble& trouble, std::string_view place) {
+  const auto show = [&](const Trouble& trouble, std::string_view at) {
     if (!status.problem.empty()) return;
     status.condition = describe(trouble.condition).name;
-    status.problem = text_of(trouble, place);
+    status.problem = text_of(trouble, at);
   };
   // The command connection first: without it nothing works. The empty key, every write, sorts first of the refusals.
   for (const auto& [connection, trouble] : down_) {
     if (connection.ends_with(":commands")) show(trouble, {});
   }
-  for (const auto& [place, trouble] : refusals_) {
-    if (place.empty()) show(trouble, {});
+  for (const auto& [index, trouble] : refusals_) {
+    if (index.empty()) show(trouble, {});
   }
-  for (const auto& [connection, trouble] : down_) show(trouble, connection);
-  for (const auto& [place, trouble] : refusals_) show(trouble, place);
+  for (const auto& [connection, trouble] : down_) show(trouble, trouble.at);
+  for (const auto& [index, trouble] : refusals_) show(trouble, trouble.at);
   if (!bad_policy_.empty()) {
     const ConditionInfo& info = describe(Condition::evicts);
     status.warning = std::string(info.name) + ": " + std::string(info.what) + " (maxmemory-policy " + bad_policy_ +

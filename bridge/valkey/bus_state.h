@@ -37,6 +37,9 @@ class BusState {
   void accepted(std::string_view command, std::string_view key) {
     if (!refusals_.empty()) end_refusals(command, key);
   }
+  // Ends what was carried out again and stayed so, and forgets what nobody tries any more. Now and then; status() does,
+  // too.
+  void advance();
   bool refuses_writes() const { return refusals_.contains(std::string()); }
 
   // `policy` as INFO memory has it; `max_memory` 0: no limit, nothing is ever thrown away.
@@ -49,18 +52,19 @@ class BusState {
   struct Trouble {
     Condition condition = Condition::none;
     std::string said;
+    std::string at;  // command and key that met it first, or the connection
     base::TimePoint since;
     base::TimePoint last;
+    bool is_over = false;  // carried out again, but refused too shortly before
   };
 
   void end_refusals(std::string_view command, std::string_view key);
-  void forget_old();
-  std::string text_of(const Trouble& trouble, std::string_view place) const;
+  std::string text_of(const Trouble& trouble, std::string_view at) const;
 
   net::EventLoop& loop_;
   std::string server_;
   std::map<std::string, Trouble> down_;      // by connection
-  std::map<std::string, Trouble> refusals_;  // by "COMMAND key"; the empty key: every write
+  std::map<std::string, Trouble> refusals_;  // by "COMMAND key", or the key alone; empty: every write
   base::TimePoint down_since_;
   std::set<std::string> was_made_;
   std::uint64_t reconnects_ = 0;

@@ -15,8 +15,8 @@ constexpr int kLeastMajorVersion = 7;
 // In the order of Condition.
 constexpr ConditionInfo kTable[] = {
     {Condition::none, "ok", Scope::ordinary, Code::refused, false, "works", ""},
-    {Condition::unreachable, "unreachable", Scope::connection, Code::closed, true, "nobody can be reached at this address",
-     "start the server there, or correct the address; connecting goes on"},
+    {Condition::unreachable, "unreachable", Scope::connection, Code::closed, true,
+     "nobody can be reached at this address", "start the server there, or correct the address; connecting goes on"},
     {Condition::lost, "connection-lost", Scope::connection, Code::closed, true, "the connection was lost",
      "look at the server's log if it does not come back; connecting goes on"},
     {Condition::silent, "silent", Scope::connection, Code::deadline, true, "the server does not answer",
@@ -62,8 +62,10 @@ constexpr ConditionInfo kTable[] = {
     {Condition::too_few_replicas, "too-few-replicas", Scope::writes, Code::refused, false,
      "the server has too few replicas and refuses writes", "bring its replicas back, or lower min-replicas-to-write"},
     {Condition::no_permission, "no-permission", Scope::place, Code::forbidden, false,
-     "the server does not permit this command on this key", "give the user the rules of docs/valkey.md: ACL GETUSER, ACL LOG"},
-    {Condition::wrong_type, "wrong-type", Scope::place, Code::refused, false, "this key holds something that is not ours",
+     "the server does not permit this command on this key",
+     "give the user the rules of docs/valkey.md: ACL GETUSER, ACL LOG"},
+    {Condition::wrong_type, "wrong-type", Scope::place, Code::refused, false,
+     "this key holds something that is not ours",
      "rename or delete the key, or give this installation another KeyPrefix"},
     {Condition::unknown_command, "unknown-command", Scope::place, Code::refused, false,
      "the server does not know this command", "it was renamed or left out there: use a server that has it"},
@@ -174,6 +176,8 @@ std::string_view info_value(std::string_view info, std::string_view name) {
   return {};
 }
 
-base::Error error_of(std::string_view text) { return {describe(condition_of(text)).code, quotable(text)}; }
+base::Error error_of(std::string_view text) {
+  return {describe(condition_of(text)).code, quotable(text)};
+}
 
 }  // namespace outrigger::valkey

@@ -1,6 +1,6 @@
-// Conditions: every way in which a server, or what stands at its address, can refuse to be worked with. One closed table
-// says how each is recognised, what it means for the command and for the connection, and what an operator does about
-// it; docs/valkey.md prints it, and a test compares the two. Pure text, no sockets.
+// Conditions: every way in which a server, or what stands at its address, can refuse to be worked with. One closed
+// table says how each is recognised, what it means for the command and for the connection, and what an operator does
+// about it; docs/valkey.md prints it, and a test compares the two. Pure text, no sockets.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +55,7 @@ enum class Scope : std::uint8_t { connection, writes, place, setup, ordinary };
 
 struct ConditionInfo {
   Condition condition;
-  std::string_view name;    // field of log lines, label of metrics: out-of-memory
+  std::string_view name;  // field of log lines, label of metrics: out-of-memory
   Scope scope;
   base::Code code;          // of the command that met it, see messaging/bus.h
   bool ends_connection;     // the server is not the one that was greeted, or not one to work with: greet again

@@ -96,7 +96,7 @@ void Link::greet() {
     expect(*arguments.begin(), {}, [this, step](base::Result<Reply> reply) { on_greeting_step(std::move(reply), step); });
   };
   const ValkeyAddress& address = options_.address;
-  if (!address.password.empty()) {
+  if (!address.password.empty() || !address.user.empty()) {
     if (address.user.empty()) {
       ask({"AUTH", address.password}, Step::identify);
     } else {
@@ -247,7 +247,11 @@ void Link::hand_over_error(Expected& expected, std::string_view said) {
   const std::string& password = options_.address.password;
   if (!password.empty() && why.detail.find(password) != std::string::npos) why.detail = "(a text with the password in it)";
   const Condition condition = condition_of(said);
-  if (is_ready()) bus_state_.refused(condition, expected.command, expected.key, why.detail);
+  if (describe(condition).scope == Scope::ordinary) {
+    bus_state_.accepted(expected.command, expected.key);
+  } else if (is_ready()) {
+    bus_state_.refused(condition, expected.command, expected.key, why.detail);
+  }
   why.detail.append(" (").append(expected.command);
   if (!expected.key.empty()) why.detail.append(" ").append(expected.key);
   why.detail += ')';

@@ -140,10 +140,12 @@ void ValkeyBus::ask_memory_policy() {
 // Refused like every other write while writes are refused; else nothing happens, since the key is not there.
 void ValkeyBus::probe() {
   if (!link_.is_ready() || options_.probe_key.empty()) return;
+  probe_timer_.arm(kProbeIntervalRefused);
+  state_.advance();
+  if (!state_.refuses_writes() && loop_.now() - probed_at_ < kProbeInterval) return;
+  probed_at_ = loop_.now();
   append_command(link_.begin_command(), {"XADD", options_.probe_key, "NOMKSTREAM", "*", "v", "0"});
-  link_.publish(options_.probe_key, [this](base::Result<std::optional<EntryId>>) {
-    probe_timer_.arm(state_.refuses_writes() ? kProbeIntervalRefused : kProbeInterval);
-  });
+  link_.publish(options_.probe_key, [](base::Result<std::optional<EntryId>>) {});
 }
 
 void ValkeyBus::ask_time() {

@@ -137,6 +137,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   base::TimePoint connected_since_;
   net::Timer time_timer_;
   net::Timer probe_timer_;
+  base::TimePoint probed_at_;
   net::Timer held_timer_;
   std::map<std::string, Settlement> settlements_;
   bool settlement_is_due_ = false;
