@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -14,6 +15,17 @@ namespace {
 
 constexpr int kPortAttempts = 5;
 
+// "Valkey server v=8.0.1 …"
+bool is_version_7(const std::string& program) {
+  FILE* pipe = popen((program + " --version").c_str(), "r");
+  if (pipe == nullptr) return false;
+  char text[256] = {};
+  const std::size_t size = fread(text, 1, sizeof text - 1, pipe);
+  pclose(pipe);
+  const std::size_t at = std::string_view(text, size).find(" v=");
+  return at != std::string_view::npos && std::atoi(text + at + 3) >= 7;
+}
+
 std::string find_program() {
   const char* path = std::getenv("PATH");
   const char* wanted = std::getenv("OUTRIGGER_TEST_SERVER");
@@ -24,13 +36,14 @@ std::string find_program() {
     while (!rest.empty()) {
       const std::size_t end = std::min(rest.find(':'), rest.size());
       std::string candidate = std::string(rest.substr(0, end)) + "/" + name;
-      if (access(candidate.c_str(), X_OK) == 0) {
+      if (access(candidate.c_str(), X_OK) == 0 && (wanted == nullptr || is_version_7(candidate))) {
         std::cerr << "server under test: " << candidate << "\n";
         return candidate;
       }
       rest.remove_prefix(std::min(end + 1, rest.size()));
     }
   }
+  if (wanted != nullptr) std::cerr << "no " << wanted << " 7 to test is installed\n";
   return {};
 }
 
@@ -69,7 +82,8 @@ ValkeyServer::~ValkeyServer() {
 }
 
 std::string ValkeyServer::url() const {
-  return endpoint_.is_unix() ? "unix://" + endpoint_.unix_path : "valkey://127.0.0.1:" + std::to_string(endpoint_.port);
+  return endpoint_.is_unix() ? "unix://" + login_ + endpoint_.unix_path
+                             : "valkey://" + login_ + "127.0.0.1:" + std::to_string(endpoint_.port);
 }
 
 bool ValkeyServer::start(const std::vector<std::string>& more, Ready ready) {

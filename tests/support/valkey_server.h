@@ -43,6 +43,8 @@ class ValkeyServer {
   const net::Endpoint& endpoint() const { return endpoint_; }
   // What --valkey accepts: `unix:///…` or `valkey://127.0.0.1:port`.
   std::string url() const;
+  // `user:password` in every later url().
+  void set_login(std::string login) { login_ = std::move(login) + "@"; }
   const std::string& directory() const { return directory_; }
 
   // SIGKILL; gone when this returns.
@@ -70,6 +72,7 @@ class ValkeyServer {
   std::string read_reply();
 
   Options options_;
+  std::string login_;
   std::string directory_;
   net::Endpoint endpoint_;
   std::unique_ptr<ChildProcess> process_;
