@@ -31,11 +31,11 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
 }
 
 ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
-                                      Environment environment) {
+                                      Environment environment, std::string health) {
   ChildProcess::Options options;
   options.command = {
       OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream", service.url(),  "--valkey", valkey.url(),
-      "--health",        "off",       "--log-format",    "text"};
+      "--health",        health,      "--log-format",    "text"};
   options.environment = std::move(environment);
   add_admin_off(options, "Sidecar__Process__Admin");
   if (!has(options.environment, "Sidecar__Messaging__HeartbeatInterval")) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
@@ -129,8 +129,10 @@ Gateway::Gateway(const ValkeyServer& valkey, Environment environment, std::vecto
 }
 
 Sidecar::Sidecar(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
-                 Environment environment)
-    : process_(sidecar_options(valkey, name, service, std::move(environment))) {}
+                 Environment environment, std::string health)
+    : process_(sidecar_options(valkey, name, service, std::move(environment), health)) {
+  if (health != "off") health_port_ = port_said_by(process_, "health listener is open");
+}
 
 ::testing::AssertionResult is_settled(ValkeyServer& valkey, std::string_view service) {
   std::string last;

@@ -68,15 +68,18 @@ class Gateway {
 
 class Sidecar {
  public:
+  // `health`: as --health has it; with an address, health_port() is where it is.
   Sidecar(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
-          Environment environment = {});
+          Environment environment = {}, std::string health = "off");
 
   ChildProcess& process() { return process_; }
+  std::uint16_t health_port() const { return health_port_; }
   // HELLO was written: it reads, and gateways know.
   ::testing::AssertionResult wait_until_registered() { return process_.wait_for_line("registered"); }
 
  private:
   ChildProcess process_;
+  std::uint16_t health_port_ = 0;
 };
 
 // A client's request on its way in another thread, until answer().
