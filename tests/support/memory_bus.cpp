@@ -773,6 +773,13 @@ std::uint64_t MemoryBus::calls(Op op) const {
 }
 
 std::size_t MemoryBus::outstanding() const { return commands_->outstanding(); }
+messaging::BusStatus MemoryBus::status() const {
+  messaging::BusStatus status;
+  status.refuses_writes = server_.is_out_of_memory_;
+  if (status.refuses_writes) status.problem = "out-of-memory";
+  return status;
+}
+
 bool MemoryBus::is_connected() const { return commands_->is_up(); }
 
 void MemoryBus::on_added() {

@@ -205,6 +205,8 @@ class MemoryBus final : public messaging::Bus {
   // ---- messaging::Bus
   bool is_connected() const override;
   const std::string& incarnation() const override { return incarnation_; }
+  // Only what the server's lack of memory makes of it.
+  messaging::BusStatus status() const override;
   std::int64_t now_ms() const override { return server_.now_ms() + clock_off_by_ms_; }
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
   base::TimePoint connected_since() const override { return connected_since_; }

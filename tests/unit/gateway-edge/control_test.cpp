@@ -134,6 +134,41 @@ TEST_F(ControlTest, service_on_a_taken_mount_is_refused_and_reported_once) {
   EXPECT_NE(gateway->view->openapi_json->find("/pay/billing"), std::string::npos);
 }
 
+// Heartbeats are refused like every other write: nobody is gone for that, and no route becomes a 404.
+TEST_F(ControlTest, instances_and_routes_stay_while_the_bus_refuses_writes) {
+  const auto gateway = start();
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash);
+  ASSERT_TRUE(gateway->has_address());
+
+  server_.set_out_of_memory(true);
+  fake_.advance(1h);
+  EXPECT_TRUE(gateway->has_route());
+  EXPECT_TRUE(gateway->has_address());
+  server_.set_out_of_memory(false);
+  say(FrameType::heartbeat, metadata("1").hash);
+  fake_.advance(10s);
+  EXPECT_TRUE(gateway->has_address());
+
+  // Who was gone before keeps his route, too.
+  fake_.advance(190s);
+  ASSERT_FALSE(gateway->has_address());
+  server_.set_out_of_memory(true);
+  fake_.advance(1h);
+  EXPECT_TRUE(gateway->has_route());
+}
+
+TEST_F(ControlTest, routes_are_unknown_until_the_bus_was_asked) {
+  server_.set_out_of_memory(true);  // a trouble that leaves the connection
+  const auto gateway = start();
+  fake_.advance(5s);
+  EXPECT_FALSE(gateway->view != nullptr && gateway->view->is_known);
+  server_.set_out_of_memory(false);
+  fake_.advance(2s);
+  ASSERT_NE(gateway->view, nullptr);
+  EXPECT_TRUE(gateway->view->is_known);
+}
+
 TEST_F(ControlTest, routes_stay_while_newer_metadata_are_fetched) {
   const auto gateway = start();
   store(metadata("1"));
