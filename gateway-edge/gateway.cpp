@@ -50,7 +50,8 @@ class Gateway::Worker {
         index_(index),
         loop_(base::system_clock()),
         bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
-                     gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0)}),
+                     gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0),
+                     gateway.config_.messaging.queue_wait_timeout}),
         dispatcher_(loop_, bus_, gateway.names_,
                     {.gateway = gateway.id_,
                      .worker = index,
@@ -215,7 +216,7 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
       places_(possible_connections(config_)),
       buffered_(config_.limits.buffered_bytes),
       bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group(),
-                  names_.reply_stream(id_, 0, 0)}),
+                  names_.reply_stream(id_, 0, 0), config_.messaging.queue_wait_timeout}),
       pre_drain_timer_(loop, [this] { drain_workers(); }),
       drain_timer_(loop,
                    [this] {

@@ -112,7 +112,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       inbox_(names_.inbox(config_.service.name, instance_)),
       upstream_(to_string(config_.service.upstream)),
       bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group(),
-                  inbox_ + ":probe"}),
+                  inbox_ + ":probe", config_.messaging.queue_wait_timeout}),
       buffered_(config_.limits.buffered_bytes),
       service_(loop, endpoint_of(config_.service.upstream), pool_options(config_)),
       probe_(loop,

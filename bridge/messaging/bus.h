@@ -126,7 +126,8 @@ class GroupReaderHandler {
 class GroupReader {
  public:
   virtual ~GroupReader() = default;
-  // REQUIRES connected and no read outstanding. Up to `count` entries of each queue; blocks for limits::kBlockTime.
+  // REQUIRES connected and no read outstanding. Up to `count` entries of each queue; blocks for limits::kBlockTime, unless the
+  // bus was told otherwise.
   virtual void read(const std::vector<std::string>& queues, std::uint32_t count) = 0;
   virtual bool is_reading() const = 0;
   virtual bool is_connected() const = 0;

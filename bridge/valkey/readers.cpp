@@ -13,14 +13,14 @@ using messaging::EntryView;
 using namespace std::chrono_literals;
 namespace limits = base::limits;
 
-// BLOCK plus slack: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
-constexpr base::Duration kReadDeadline = limits::kBlockTime + 5s;
+// Beyond BLOCK: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
+constexpr base::Duration kReadSlack = 5s;
 constexpr base::Duration kPingInterval = 5s;
 constexpr base::Duration kUnblockInterval = 50ms;
 constexpr std::uint32_t kCursorCount = limits::kReadBatchBytes / limits::kFrameEntryBytes;
 
-std::string block_millis() {
-  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limits::kBlockTime).count());
+std::string millis_text(base::Duration time) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
 }
 
 // For messages: a server does not say which of the keys it means.
@@ -68,7 +68,8 @@ ValkeyGroupReader::ValkeyGroupReader(ValkeyBus& bus, std::string group, std::str
       group_(std::move(group)),
       consumer_(std::move(consumer)),
       handler_(handler),
-      link_(bus.loop(), bus.link_options("reader", kReadDeadline), bus.state(), *this),
+      block_millis_(millis_text(bus.block_time())),
+      link_(bus.loop(), bus.link_options("reader", bus.block_time() + kReadSlack), bus.state(), *this),
       unblock_timer_(bus.loop(), [this] { unblock(); }) {}
 
 void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32_t count) {
@@ -82,7 +83,7 @@ void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32
   }
   append_argument(out, std::to_string(count));
   append_argument(out, "BLOCK");
-  append_argument(out, block_millis());
+  append_argument(out, block_millis_);
   append_argument(out, "STREAMS");
   for (const std::string& queue : queues) append_argument(out, queue);
   for (std::size_t i = 0; i < queues.size(); ++i) append_argument(out, ">");
@@ -130,7 +131,8 @@ ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bu
                                        messaging::CursorReaderHandler& handler)
     : handler_(handler),
       cursors_(std::move(cursors)),
-      link_(bus.loop(), bus.link_options("cursor", kReadDeadline), bus.state(), *this) {}
+      block_millis_(millis_text(bus.block_time())),
+      link_(bus.loop(), bus.link_options("cursor", bus.block_time() + kReadSlack), bus.state(), *this) {}
 
 void ValkeyCursorReader::on_link_ready() { check_cursor(0); }
 
@@ -156,7 +158,7 @@ void ValkeyCursorReader::read() {
   append_argument(out, "COUNT");
   append_argument(out, std::to_string(kCursorCount / cursors_.size()));
   append_argument(out, "BLOCK");
-  append_argument(out, block_millis());
+  append_argument(out, block_millis_);
   append_argument(out, "STREAMS");
   for (const auto& cursor : cursors_) append_argument(out, cursor.stream);
   for (const auto& cursor : cursors_) append_argument(out, messaging::to_string(cursor.after));

@@ -33,6 +33,7 @@ class ValkeyGroupReader final : public messaging::GroupReader, private LinkHandl
   std::string group_;
   std::string consumer_;
   messaging::GroupReaderHandler& handler_;
+  std::string block_millis_;
   Link link_;
   net::Timer unblock_timer_;
   bool is_reading_ = false;
@@ -54,6 +55,7 @@ class ValkeyCursorReader final : public messaging::CursorReader, private LinkHan
 
   messaging::CursorReaderHandler& handler_;
   std::vector<messaging::Bus::Cursor> cursors_;
+  std::string block_millis_;
   Link link_;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bridge/base/limits.h"
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
@@ -24,6 +25,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
     // A key that is never made and that this process may XADD to: asked now and then whether the server takes writes,
     // so that the end of a refusal is seen without risking a request. Empty: only what is written tells.
     std::string probe_key = {};
+    base::Duration block_time = base::limits::kBlockTime;  // of a blocking read
   };
   // Connects by itself, in later turns.
   ValkeyBus(net::EventLoop& loop, Options options);
@@ -88,6 +90,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   // For readers: CLIENT UNBLOCK through the command connection.
   void unblock(std::int64_t client_id);
   net::EventLoop& loop() { return loop_; }
+  base::Duration block_time() const { return options_.block_time; }
   BusState& state() { return state_; }
   Link::Options link_options(std::string_view role, base::Duration reply_deadline) const;
 
