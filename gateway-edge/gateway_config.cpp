@@ -7,6 +7,13 @@ namespace {
 using base::limits::kKiB;
 using base::limits::kMiB;
 using namespace std::chrono_literals;
+
+// It stands in log lines; names of pods fit.
+base::Result<void> check_node_name(const std::string& text) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  if (text.size() <= 63 && text.find_first_not_of(kAllowed) == std::string::npos) return {};
+  return base::Error{base::Code::invalid, "'" + text + "' must be at most 63 of letters, digits, '.', '_', '-'"};
+}
 }  // namespace
 
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
@@ -14,18 +21,26 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
       .flag("--listen", "ADDR");
   table.add_integer("Gateway:Workers", config.workers, 0, 256, "Threads that serve; 0: one per core.")
       .flag("--workers", "N");
-  table.add_text("Gateway:Node:Name", config.node.name, "Display name of this gateway.");
+  table.add_text("Gateway:Node:Name", config.node.name,
+                 "Name of this gateway for people: its log lines are of outrigger-gateway@NAME.", check_node_name);
   table.add_text("Gateway:Node:Region", config.node.region, "Region of this gateway: its own is asked before others.",
                  app::check_region);
   app::declare_messaging(table, "Gateway:Transports:Messaging", config.messaging);
   table.add_boolean("Gateway:Auth:AllowAnonymous", config.auth.allow_anonymous,
-                    "Lets requests without a token in, as anonymous.");
-  table.add_boolean("Gateway:Auth:EnableLegacyHeaders", config.auth.enable_legacy_headers,
-                    "Sets the X-Stella-* twins of the identity headers, too.");
-  table.add_boolean("Gateway:Auth:AllowScopeHeader", config.auth.allow_scope_header,
-                    "Accepts scopes from a request header.");
-  table.add_boolean("Gateway:Auth:EnableTenantOverride", config.auth.enable_tenant_override,
-                    "Lets a request choose another tenant that its token allows.");
+                    "Lets requests without a token in, as anonymous. Tokens are not read in this version: false is "
+                    "refused.");
+  table
+      .add_boolean("Gateway:Auth:EnableLegacyHeaders", config.auth.enable_legacy_headers,
+                   "Sets the X-Stella-* twins of the identity headers, too.")
+      .no_effect();
+  table
+      .add_boolean("Gateway:Auth:AllowScopeHeader", config.auth.allow_scope_header,
+                   "Accepts scopes from a request header.")
+      .no_effect();
+  table
+      .add_boolean("Gateway:Auth:EnableTenantOverride", config.auth.enable_tenant_override,
+                   "Lets a request choose another tenant that its token allows.")
+      .no_effect();
   table.add_size("Gateway:Limits:BodyBytes", config.limits.body_bytes, 0, 1024 * kMiB,
                  "Largest body: of a request, above: 413; of an answer, above: 502.");
   // Header fields travel in a frame's head, which has this bound itself.
@@ -69,6 +84,11 @@ void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {
 }
 
 void finish_gateway(app::ConfigReading& reading, GatewayConfig& config) {
+  if (!config.auth.allow_anonymous) {
+    // To ignore it would let everybody in.
+    reading.fail("Gateway:Auth:AllowAnonymous",
+                 "false, but this version cannot check tokens: nobody could be let in; set it to true");
+  }
   app::finish_messaging(reading, "Gateway:Transports:Messaging", config.messaging);
   if (config.pre_drain_wait > config.process.drain_time) {
     reading.fail("Gateway:Process:PreDrainWait", "is longer than Gateway:Process:DrainTime, which it is a part of");

@@ -26,7 +26,9 @@ int main(int argc, char** argv) {
         base::stop_log();
         std::_Exit(1);
       });
-  base::start_log(config.process.log_level, config.process.log_format, "outrigger-gateway");
+  const std::string program = "outrigger-gateway" + (config.node.name.empty() ? "" : "@" + config.node.name);
+  base::start_log(config.process.log_level, config.process.log_format, program);
+  app::log_warnings(config.process);
   gateway = std::make_unique<gateway::Gateway>(loop, std::move(config), std::move(*names), [&] { loop.stop(); });
   if (const auto started = gateway->start(); !started) {
     base::log_error("cannot start", {{"why", started.error().detail}});

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
         loop.stop();
       });
   base::start_log(config.process.log_level, config.process.log_format, "outrigger-sidecar");
+  app::log_warnings(config.process);
   sidecar = std::make_unique<sidecar::Sidecar>(loop, std::move(config), std::move(*names), [&] { loop.stop(); });
   if (const auto started = sidecar->start(); !started) {
     base::log_error("cannot start", {{"why", started.error().detail}});

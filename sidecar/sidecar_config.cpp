@@ -133,7 +133,8 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
   table
       .add_address("Sidecar:Egress:Listen", config.egress_listen,
                    "Listener through which the service calls others; usually 127.0.0.1:5180. Off by default.")
-      .flag("--egress", "ADDR");
+      .flag("--egress", "ADDR")
+      .no_effect();
   app::declare_process(table, "Sidecar:Process", config.process);
 }
 

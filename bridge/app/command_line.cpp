@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <deque>
 #include <fstream>
 #include <sstream>
@@ -73,7 +75,7 @@ base::Result<std::string> read_all(const std::string& name, std::istream& standa
   std::ifstream file;
   if (name != "-") {
     file.open(name, std::ios::binary);
-    if (!file) return base::Error{base::Code::invalid, name + ": cannot open the file"};
+    if (!file) return base::Error{base::Code::invalid, name + ": cannot open the file: " + std::strerror(errno)};
   }
   std::istream& input = name == "-" ? standard_input : file;
   std::string text(kConfigFileBytes + 1, '\0');
@@ -110,8 +112,10 @@ std::optional<ExitNow> configure(const Program& program, const ConfigTable& tabl
     for (const std::string& line : reading.errors()) exit.err += line + "\n";
     return exit;
   }
-  if (parsed.mode == "validate") return ExitNow{0, "configuration OK\n", ""};
-  if (parsed.mode == "show") return ExitNow{0, print_config(table), ""};
+  std::string warnings;
+  for (const std::string& line : reading.warnings()) warnings += "warning: " + line + "\n";
+  if (parsed.mode == "validate") return ExitNow{0, "configuration OK\n", warnings};
+  if (parsed.mode == "show") return ExitNow{0, print_config(table, &reading), warnings};
   return std::nullopt;
 }
 

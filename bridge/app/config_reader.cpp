@@ -3,9 +3,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "bridge/app/config_value.h"
@@ -20,6 +23,7 @@ using base::equals_ignoring_case;
 constexpr std::string_view kFileSuffix = "File";
 constexpr std::size_t kSecretFileBytes = 64 * 1024;  // a secret is a line; more is the wrong file
 constexpr int kMergeDepth = 8;                       // `<<` within `<<`: an anchor may contain itself
+constexpr std::size_t kMergedKeys = 10000;           // of one file, all `<<` together: a few lines could make billions
 
 std::string lower(std::string_view text) {
   std::string lowered(text);
@@ -149,17 +153,19 @@ std::string print(const ConfigOrigin& origin) {
 }
 
 base::Result<std::string> read_secret(const std::string& path) {
+  const auto invalid = [](const std::string& why) { return base::Error{base::Code::invalid, why}; };
+  if (path.empty()) return invalid("the name of the file is empty");
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string text(kSecretFileBytes + 1, '\0');
-  if (!file) return base::Error{base::Code::invalid, "cannot open the file '" + path + "'"};
+  if (!file) return invalid("cannot open the file '" + path + "': " + std::strerror(errno));
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return base::Error{base::Code::invalid, "cannot read the file '" + path + "'"};
+  if (file.bad()) return invalid("cannot read the file '" + path + "': " + std::strerror(errno));
   text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kSecretFileBytes) {
-    return base::Error{base::Code::invalid, "the file '" + path + "' is larger than 64 KiB: not a secret"};
-  }
+  if (text.size() > kSecretFileBytes) return invalid("the file '" + path + "' is larger than 64 KiB: not a secret");
   if (!text.empty() && text.back() == '\n') text.pop_back();
   if (!text.empty() && text.back() == '\r') text.pop_back();
+  if (text.empty()) return invalid("the file '" + path + "' is empty");
   return text;
 }
 
@@ -180,7 +186,12 @@ class ConfigReader {
       if (found == given_.end()) continue;
       reading_.origins_[key.path] = found->second.origin;
       if (found->second.is_broken) continue;
-      if (auto set = key.set(found->second.items); !set) reading_.fail(key.path, set.error().detail);
+      if (auto set = key.set(found->second.items); !set) {
+        reading_.fail(key.path, set.error().detail);
+      } else if (!key.has_effect && key.get() != std::vector<std::string>{key.fallback}) {
+        reading_.warnings_.push_back(printable(print(found->second.origin)) + ": " + key.path +
+                                     " has no effect in this version");
+      }
     }
   }
 
@@ -216,6 +227,14 @@ class ConfigReader {
   }
 
   void read_file() {
+    const std::size_t nul = sources_.file_text.find('\0');
+    if (nul != std::string::npos) {
+      YAML::Mark mark;
+      mark.line = static_cast<int>(std::count(sources_.file_text.begin(), sources_.file_text.begin() + nul, '\n'));
+      mark.column = static_cast<int>(nul - (sources_.file_text.rfind('\n', nul) + 1));
+      reading_.fail(at(mark), "a NUL byte: this is not YAML in UTF-8");
+      return;
+    }
     try {
       const std::vector<YAML::Node> documents = YAML::LoadAll(sources_.file_text);
       if (documents.size() > 1) {
@@ -224,6 +243,8 @@ class ConfigReader {
       if (!documents.empty() && !documents[0].IsNull()) read_section(documents[0], documents[0].Mark(), root_);
     } catch (const YAML::Exception& error) {
       reading_.fail(at(error.mark), error.msg);
+    } catch (const std::exception& error) {  // the library promises no more than that what it throws is one
+      reading_.fail(at(YAML::Mark()), std::string("cannot be read as YAML: ") + error.what());
     }
   }
 
@@ -250,15 +271,38 @@ class ConfigReader {
           continue;
         }
         for (auto& entry : entries_of(source, depth + 1)) merged.push_back(std::move(entry));
+        if (merged_keys_ > kMergedKeys) break;
       }
     }
+    if (merged.empty()) return own;
+    merged_keys_ += merged.size();
+    if (merged_keys_ > kMergedKeys) {
+      if (!std::exchange(has_merged_too_much_, true)) {
+        reading_.fail(at(map.Mark()),
+                      "the merge keys '<<' of this file bring more than " + std::to_string(kMergedKeys) + " keys");
+      }
+      return own;
+    }
+    std::set<std::string> names;
+    for (const auto& entry : own) names.insert(lower(entry.first.Scalar()));
     for (auto& entry : merged) {
-      const auto same = [&](const auto& other) {
-        return equals_ignoring_case(entry.first.Scalar(), other.first.Scalar());
-      };
-      if (std::none_of(own.begin(), own.end(), same)) own.push_back(std::move(entry));
+      if (names.insert(lower(entry.first.Scalar())).second) own.push_back(std::move(entry));
     }
     return own;
+  }
+
+  // `A:B` below a section is B of its section A, as in .NET's settings. Nothing: reported.
+  const Name* find(const YAML::Node& key, const Name& section) {
+    const Name* name = &section;
+    for (const std::string& part : split(key.Scalar(), ":")) {
+      const Name* next = name->child(part);
+      if (next == nullptr) {
+        reading_.fail(at(key.Mark()), reading_.is_full() ? "" : unknown_name(root_, *name, part));
+        return nullptr;
+      }
+      name = next;
+    }
+    return name;
   }
 
   void read_section(const YAML::Node& node, const YAML::Mark& mark, const Name& section) {
@@ -274,11 +318,8 @@ class ConfigReader {
         reading_.fail(at(key.Mark()), "a key must be a name");
         continue;
       }
-      const Name* name = section.child(key.Scalar());
-      if (name == nullptr) {
-        reading_.fail(at(key.Mark()), unknown_name(root_, section, key.Scalar()));
-        continue;
-      }
+      const Name* name = find(key, section);
+      if (name == nullptr) continue;
       const auto [first, is_new] = seen.emplace(lower(key.Scalar()), key.Mark());
       if (!is_new) {
         reading_.fail(at(key.Mark()), name->path + " is given twice, also at " + print(at(first->second)));
@@ -325,7 +366,7 @@ class ConfigReader {
       for (; used < parts.size() && name->key == nullptr; ++used) {
         const Name* next = name->child(parts[used]);
         if (next == nullptr) {
-          reading_.fail(origin, unknown_name(root_, *name, parts[used]));
+          reading_.fail(origin, reading_.is_full() ? "" : unknown_name(root_, *name, parts[used]));
           break;
         }
         name = next;
@@ -388,7 +429,17 @@ class ConfigReader {
   ConfigReading& reading_;
   const Name root_;
   std::map<const ConfigKey*, Given> given_;
+  std::size_t merged_keys_ = 0;
+  bool has_merged_too_much_ = false;
 };
+
+void ConfigReading::fail(ConfigOrigin origin, std::string message) {
+  if (is_full()) {
+    ++unlisted_errors_;
+  } else {
+    errors_.push_back({std::move(origin), std::move(message)});
+  }
+}
 
 void ConfigReading::fail(std::string_view path, std::string message) {
   const ConfigOrigin origin = origin_of(path);
@@ -421,6 +472,7 @@ std::vector<std::string> ConfigReading::errors() const {
     const std::string where = print(failure.origin);
     lines.push_back(printable(where.empty() ? failure.message : where + ": " + failure.message));
   }
+  if (unlisted_errors_ > 0) lines.push_back("and " + std::to_string(unlisted_errors_) + " more");
   return lines;
 }
 
@@ -430,23 +482,54 @@ ConfigReading read_config(const ConfigTable& table, const ConfigSources& sources
   return reading;
 }
 
-std::string print_config(const ConfigTable& table) {
-  YAML::Node root(YAML::NodeType::Map);
+namespace {
+
+struct Printed {
+  std::string name;
+  const ConfigKey* key = nullptr;  // of a leaf
+  std::vector<Printed> children;
+};
+
+void print_below(const Printed& section, const ConfigReading* reading, YAML::Emitter& out) {
+  out << YAML::BeginMap;
+  for (const Printed& child : section.children) {
+    out << YAML::Key << child.name << YAML::Value;
+    if (child.key == nullptr) {
+      print_below(child, reading, out);
+      continue;
+    }
+    const std::vector<std::string> items = child.key->get();
+    if (child.key->is_list) {
+      out << YAML::Flow << items;
+    } else {
+      out << items.front();
+    }
+    if (reading == nullptr) continue;
+    const bool is_default = items.size() == 1 && items.front() == child.key->fallback;
+    const std::string from = printable(print(reading->origin_of(child.key->path)));
+    out << YAML::Comment(!from.empty() ? from : is_default ? "default" : "follows from other keys");
+  }
+  out << YAML::EndMap;
+}
+
+}  // namespace
+
+std::string print_config(const ConfigTable& table, const ConfigReading* reading) {
+  Printed root;
   for (const ConfigKey& key : table.keys()) {
     if (table.is_ignored(key)) continue;
-    const std::vector<std::string> parts = split(key.path, ":");
-    YAML::Node section;
-    section.reset(root);
-    for (std::size_t i = 0; i + 1 < parts.size(); ++i) section.reset(section[parts[i]]);
-    const std::vector<std::string> items = key.get();
-    if (key.is_list) {
-      section[parts.back()] = items;
-    } else {
-      section[parts.back()] = items.front();
+    Printed* at = &root;
+    for (const std::string& part : split(key.path, ":")) {
+      std::vector<Printed>& children = at->children;
+      const auto is_it = [&part](const Printed& child) { return child.name == part; };
+      auto found = std::find_if(children.begin(), children.end(), is_it);
+      if (found == children.end()) found = children.insert(children.end(), Printed{part, nullptr, {}});
+      at = &*found;
     }
+    at->key = &key;
   }
   YAML::Emitter out;
-  out << root;
+  print_below(root, reading, out);
   return std::string(out.c_str()) + "\n";
 }
 

@@ -41,16 +41,21 @@ struct ConfigOrigin {
 // What read_config found. Semantic checks add their own errors with fail(), and so share the origins.
 class ConfigReading {
  public:
-  // Reports `message` about the key at `path`, at the place that set it.
+  static constexpr std::size_t kMostErrors = 100;  // a file that is none at all has one in every line
+
+  // Reports `message` about the key at `path`, at the place that set it. Beyond kMostErrors they are only counted.
   void fail(std::string_view path, std::string message);
-  void fail(ConfigOrigin origin, std::string message) { errors_.push_back({std::move(origin), std::move(message)}); }
+  void fail(ConfigOrigin origin, std::string message);
   ConfigLevel level_of(std::string_view path) const { return origin_of(path).level; }
   ConfigOrigin origin_of(std::string_view path) const;
   bool has_errors() const { return !errors_.empty(); }
+  bool is_full() const { return errors_.size() == kMostErrors; }
   // True if a value given as a flag is among what is wrong.
   bool blames_a_flag() const;
   // One line each: those of the file in its order, then environment, flags, and keys that are missing.
   std::vector<std::string> errors() const;
+  // One line per key that is set to something, without effect in this version.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   friend class ConfigReader;
@@ -60,13 +65,17 @@ class ConfigReading {
   };
   std::map<std::string, ConfigOrigin, std::less<>> origins_;
   std::vector<Failure> errors_;
+  std::size_t unlisted_errors_ = 0;
+  std::vector<std::string> warnings_;
 };
 
 // Fills the table's targets: flags over environment over file over defaults. Everything wrong is reported, not only
-// the first; targets of wrong values keep their defaults.
+// the first; targets of wrong values keep their defaults. Takes any bytes for a file, and reads no other file than
+// those that `...File` keys of secrets name.
 ConfigReading read_config(const ConfigTable& table, const ConfigSources& sources);
 
-// The values in effect as YAML that read_config accepts, secrets redacted; without what is ignored.
-std::string print_config(const ConfigTable& table);
+// The values in effect as YAML that read_config accepts, secrets redacted; without what is ignored. With a reading, each
+// has its origin in a comment.
+std::string print_config(const ConfigTable& table, const ConfigReading* reading = nullptr);
 
 }  // namespace outrigger::app

@@ -27,6 +27,7 @@ struct NameKey {
   const char* key;
   std::string frames::NameConfig::*member;
   const char* help;
+  bool has_effect = true;
 };
 using Names = frames::NameConfig;
 constexpr std::array<NameKey, 10> kNameKeys{
@@ -37,11 +38,11 @@ constexpr std::array<NameKey, 10> kNameKeys{
      {"ControlQueueName", &Names::control, "Stream of HELLO, HEARTBEAT and their kin."},
      {"InboxQueueTemplate", &Names::inbox_template, "Stream of what is meant for one sidecar."},
      {"EndpointsKeyTemplate", &Names::endpoints_template, "Key of a service's endpoints and OpenAPI document."},
-     {"DeadQueueTemplate", &Names::dead_template, "Stream of dead letters."},
+     {"DeadQueueTemplate", &Names::dead_template, "Stream of dead letters.", false},
      {"AliveChannelTemplate", &Names::alive_template, "Channel that shows whether a sidecar's connection lives."},
-     {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL."},
-     {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled request ids, by expiry."},
-     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes consumers in wake mode notify."}}};
+     {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL.", false},
+     {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled request ids, by expiry.", false},
+     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes consumers in wake mode notify.", false}}};
 
 void check_database(ConfigReading& reading, const std::string& section, MessagingConfig& config) {
   const std::string key = section + ":Database";
@@ -72,34 +73,38 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
   table
       .add_integer(at + "Database", config.names.database, 0, 65535, "Number of the database; that of a URL otherwise.")
       .alias(at + "valkey:Database");
-  table.add_seconds(at + "valkey:QueueWaitTimeoutSeconds", config.queue_wait_timeout, 1, 60,
-                    "How long one blocking read waits at Valkey before it asks again.");
+  table.add_seconds(
+      at + "valkey:QueueWaitTimeoutSeconds", config.queue_wait_timeout, 1, 60,
+      "How long one blocking read waits at Valkey before it asks again. A server that hangs is noticed 5 s after "
+      "that.");
   table.add_text(at + "ConsumerGroup", config.names.consumer_group, "The consumer group on every request queue.");
   table.add_duration(at + "RequestTimeout", config.request_timeout, 1ms, 24h,
-                     "How long a client waits before 504; the value of a route wins.");
+                     "How long a client waits before 504; the value of a route wins. The gateway's.");
   table.add_duration(at + "LeaseDuration", config.lease_duration, 100ms, 1h,
-                     "How long a sidecar owns a request without renewing; renewed at a third of it.");
+                     "How long a sidecar owns a request without renewing; renewed at a third of it. The sidecar's.");
   table.add_integer(at + "BatchSize", config.batch_size, 0, 10000,
-                    "Most requests taken by one read; 0: as many as there are free slots.");
+                    "Most requests taken by one read; 0: as many as there are free slots. The sidecar's.");
   table.add_duration(at + "HeartbeatInterval", config.heartbeat_interval, 100ms, 10min,
-                     "Pause between heartbeats; announced in them, and thresholds follow it.");
+                     "Pause between heartbeats; announced in them, and thresholds follow it. The sidecar's.");
   table.add_choice<WakeMode>(at + "WakeMode", config.wake_mode,
                              {{"block", WakeMode::block}, {"notify", WakeMode::notify}},
                              "How consumers wake: blocking reads, or Pub/Sub where those are not allowed.");
   table.add_boolean(at + "ClusterHashTags", config.names.cluster_hash_tags,
                     "Puts service names in braces, so that a cluster keeps a service's keys together.");
   table.add_integer(at + "MaxQueueDepth", config.max_queue_depth, 1, 10'000'000,
-                    "Requests waiting at one queue before further ones get 503 queue-full.");
-  table.add_choice<Redelivery>(at + "Redelivery", config.redelivery,
-                               {{"safe", Redelivery::safe}, {"always", Redelivery::always}},
-                               "safe: what may not run twice never does; always: at-least-once for everything.");
+                    "Requests waiting at one queue before further ones get 503 queue-full. The gateway's.");
+  table.add_choice<Redelivery>(
+      at + "Redelivery", config.redelivery, {{"safe", Redelivery::safe}, {"always", Redelivery::always}},
+      "safe: what may not run twice never does; always: at-least-once for everything. The sidecar's.");
   table.add_integer(at + "MaxAttempts", config.max_attempts, 1, 100,
-                    "Calls of the service that may begin for one request before it becomes a dead letter.");
+                    "Calls of the service that may begin for one request before it is answered 502. The gateway's.");
   table.add_text(at + "KeyPrefix", config.names.key_prefix, "First part of each name below that is not set itself.",
                  check_prefix);
   const auto defaults = frames::QueueNames::make({});
   for (const NameKey& name : kNameKeys) {
-    table.add_text(at + name.key, config.names.*name.member, name.help).fallback = defaults->config().*name.member;
+    ConfigKey& key = table.add_text(at + name.key, config.names.*name.member, name.help);
+    key.fallback = defaults->config().*name.member;
+    if (!name.has_effect) key.no_effect();
   }
 }
 

@@ -32,6 +32,7 @@ void declare_process(ConfigTable& table, const std::string& section, ProcessConf
 
 void finish_process(ConfigReading& reading, const std::string& section, const std::string& name,
                     ProcessConfig& config) {
+  config.warnings = reading.warnings();
   config.admin_is_default = reading.level_of(section + ":Admin") == ConfigLevel::fallback;
   if (!config.admin) return;
   constexpr std::string_view kPlaceholder = "{name}";
@@ -42,6 +43,10 @@ void finish_process(ConfigReading& reading, const std::string& section, const st
     reading.fail(section + ":Admin", "the TCP address '" + to_string(*config.admin) + "' needs a token: set " +
                                          section + ":AdminTokenFile, or use unix:PATH");
   }
+}
+
+void log_warnings(const ProcessConfig& config) {
+  for (const std::string& warning : config.warnings) base::log_warn("configuration", {{"what", warning}});
 }
 
 }  // namespace outrigger::app

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bridge/app/config_reader.h"
 #include "bridge/base/log.h"
@@ -12,6 +13,7 @@
 namespace outrigger::app {
 
 struct ProcessConfig {
+  std::vector<std::string> warnings;  // about the configuration, for log_warnings
   // Read-only: health and metrics. None: off.
   std::optional<ListenAddress> health = ListenAddress{"0.0.0.0", 9464, {}};
   // What changes or shows traffic. None: off.
@@ -28,5 +30,8 @@ struct ProcessConfig {
 void declare_process(ConfigTable& table, const std::string& section, ProcessConfig& config);
 // After reading: checks, and puts `name` in place of {name} in the path of the admin socket.
 void finish_process(ConfigReading& reading, const std::string& section, const std::string& name, ProcessConfig& config);
+
+// Once the log runs: a line for each.
+void log_warnings(const ProcessConfig& config);
 
 }  // namespace outrigger::app

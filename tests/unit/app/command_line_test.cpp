@@ -98,7 +98,8 @@ TEST_F(CommandLineTest, wrong_configuration_exits_with_one_and_all_errors) {
   EXPECT_EQ(exit->err,
             "standard input:2:3: unknown key 'Top:Lisen'; did you mean 'Listen'?\n"
             "standard input:3:24: Top:Process:LogLevel: 'loud' is not allowed; allowed: debug, info, warn, error\n");
-  EXPECT_EQ(run({"--config", "/nowhere/f.yaml"})->err, "/nowhere/f.yaml: cannot open the file\n");
+  EXPECT_EQ(run({"--config", "/nowhere/f.yaml"})->err,
+            "/nowhere/f.yaml: cannot open the file: No such file or directory\n");
   EXPECT_EQ(run({"--config", "/"})->code, 1);
   EXPECT_EQ(run({"--config", "-"}, std::string(2 << 20, '#'))->err, "-: larger than 1 MiB\n");
 }
@@ -109,9 +110,9 @@ TEST_F(CommandLineTest, validate_says_ok_and_show_prints_what_is_in_effect) {
   EXPECT_EQ(valid->out, "configuration OK\n");
   const auto shown = run({"--mode", "show", "-c", "-", "--drain-time", "7s"}, "Top: { Listen: ['a:1'], Token: hush }");
   EXPECT_EQ(shown->code, 0);
-  EXPECT_THAT(shown->out, HasSubstr("- a:1\n"));
-  EXPECT_THAT(shown->out, HasSubstr("DrainTime: 7s\n"));
-  EXPECT_THAT(shown->out, HasSubstr("Token: \"***\"\n"));
+  EXPECT_THAT(shown->out, HasSubstr("Listen: [a:1]  # standard input:1:16\n"));
+  EXPECT_THAT(shown->out, HasSubstr("DrainTime: 7s  # --drain-time\n"));
+  EXPECT_THAT(shown->out, HasSubstr("Token: \"***\"  # standard input:1:"));
   EXPECT_EQ(shown->out.find("hush"), std::string::npos);
 }
 

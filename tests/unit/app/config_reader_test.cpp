@@ -165,6 +165,62 @@ TEST_F(ConfigReaderTest, anchors_and_merge_keys) {
   EXPECT_FALSE(read("Top: &top { <<: *top }").empty());  // ends, and says so
 }
 
+TEST_F(ConfigReaderTest, keys_with_colons_are_paths) {
+  EXPECT_THAT(read("'Top:Inner:Count': 5\nTop:Name: x\nTop:\n  inner:pause: 3s\n"), ElementsAre());
+  EXPECT_EQ(sample_.count, 5);
+  EXPECT_EQ(sample_.name, "x");
+  EXPECT_EQ(sample_.pause, 3s);
+  EXPECT_THAT(read("Top:Inner: { Count: 4 }"), ElementsAre());
+  EXPECT_EQ(sample_.count, 4);
+  EXPECT_THAT(read("Top:Inner:Cuont: 5\n"),
+              ElementsAre("f.yaml:1:1: unknown key 'Top:Inner:Cuont'; did you mean 'Count'?"));
+  EXPECT_THAT(read("Top:Name: x\nTop: { Name: y }\n"),
+              ElementsAre("f.yaml:2:14: Top:Name is given twice, also at f.yaml:1:11"));
+  EXPECT_EQ(read("'Top:': x\n':Top': x\n':': x").size(), 3U);
+}
+
+TEST_F(ConfigReaderTest, json_is_read) {
+  EXPECT_THAT(read("{\"Top\": {\"Name\": \"a\\u00e9\", \"Inner\": {\"Count\": 5, \"IsOn\": true},\n\t\"Listen\": "
+                   "[\"a:1\"], \"Password\": null}}"),
+              ElementsAre());
+  EXPECT_EQ(sample_.name, "a\u00e9");
+  EXPECT_EQ(sample_.count, 5);
+  EXPECT_TRUE(sample_.is_on);
+  EXPECT_THAT(listen(), ElementsAre("a:1"));
+}
+
+TEST_F(ConfigReaderTest, byte_order_mark_is_skipped_and_nul_refused) {
+  EXPECT_THAT(read("\xEF\xBB\xBFTop: { Name: x }"), ElementsAre());
+  EXPECT_EQ(sample_.name, "x");
+  EXPECT_THAT(read(std::string("Top:\n  Name: a\0b\n", 18)),
+              ElementsAre("f.yaml:2:10: a NUL byte: this is not YAML in UTF-8"));
+  EXPECT_THAT(read(std::string("\xFF\xFET\0o\0", 6)), ElementsAre("f.yaml:1:4: a NUL byte: this is not YAML in UTF-8"));
+}
+
+TEST_F(ConfigReaderTest, errors_beyond_a_hundred_are_counted) {
+  std::string file = "Top:\n";
+  for (int i = 0; i < 250; ++i) file += "  nothing" + std::to_string(i) + ": 1\n";
+  const auto errors = read(file);
+  ASSERT_EQ(errors.size(), 101U);
+  EXPECT_THAT(errors[99], testing::StartsWith("f.yaml:101:3: unknown key 'Top:nothing99'"));
+  EXPECT_EQ(errors[100], "and 150 more");
+}
+
+// A few lines that would unfold into 10^8 keys.
+TEST_F(ConfigReaderTest, merge_keys_have_a_limit) {
+  std::string file = "Other:\n  a0: &a0 {";
+  for (int i = 0; i < 10; ++i) file += "k" + std::to_string(i) + ": 1, ";
+  file += "}\n";
+  for (int level = 1; level < 8; ++level) {
+    const std::string below = "*a" + std::to_string(level - 1);
+    file += "  a" + std::to_string(level) + ": &a" + std::to_string(level) + " {<<: [" + below;
+    for (int i = 0; i < 9; ++i) file += ", " + below;
+    file += "]}\n";
+  }
+  const auto errors = read(file + "Top: { <<: *a7 }\n");
+  EXPECT_THAT(errors, testing::Contains(testing::HasSubstr("bring more than 10000 keys")));
+}
+
 TEST_F(ConfigReaderTest, ignored_sections_have_their_names_checked_and_their_values_left_alone) {
   EXPECT_THAT(read("Other: { Thing: x }", {{"Other__Thing", "y"}}), ElementsAre());
   EXPECT_EQ(sample_.ignored, "");
@@ -255,14 +311,25 @@ TEST_F(ConfigReaderTest, secrets_come_from_files_without_the_last_newline) {
 }
 
 TEST_F(ConfigReaderTest, secret_files_fail_with_their_reason) {
-  EXPECT_THAT(read("Top: { PasswordFile: /nowhere/secret }"),
-              ElementsAre("f.yaml:1:22: Top:PasswordFile: cannot open the file '/nowhere/secret'"));
+  EXPECT_THAT(
+      read("Top: { PasswordFile: /nowhere/secret }"),
+      ElementsAre("f.yaml:1:22: Top:PasswordFile: cannot open the file '/nowhere/secret': No such file or directory"));
   EXPECT_THAT(read("Top:\n  Password: x\n  PasswordFile: /nowhere/secret\n"),
               ElementsAre("f.yaml:3:17: Top:PasswordFile is given twice, also at f.yaml:2:13"));
   EXPECT_THAT(
       read("Top: { NameFile: /nowhere/name }"),
       ElementsAre("f.yaml:1:8: unknown key 'Top:NameFile'; known here: Bytes, Colour, Inner, Listen, Name, Password, "
                   "PasswordFile"));
+  EXPECT_THAT(read("Top: { PasswordFile: '' }"),
+              ElementsAre("f.yaml:1:22: Top:PasswordFile: the name of the file is empty"));
+  EXPECT_THAT(read("Top: { PasswordFile: / }"),
+              ElementsAre("f.yaml:1:22: Top:PasswordFile: cannot read the file '/': Is a directory"));
+  for (const char* nothing : {"", "\n", "\r\n"}) {
+    const SecretFile empty(nothing);
+    EXPECT_THAT(read("", {{"Top__PasswordFile", empty.path()}}),
+                ElementsAre("environment variable Top__PasswordFile: Top:PasswordFile: the file '" + empty.path() +
+                            "' is empty"));
+  }
   const SecretFile large(std::string(70000, 'x'));
   EXPECT_THAT(read("Top: { PasswordFile: '" + large.path() + "' }"),
               ElementsAre("f.yaml:1:22: Top:PasswordFile: the file '" + large.path() +

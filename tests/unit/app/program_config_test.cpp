@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -117,7 +118,23 @@ std::string service_error(const std::string& line) {
   return exit_in(sidecar_from({"--mode", "validate"}, "Sidecar:\n  Service:\n    " + line + "\n")).err;
 }
 
+// What --mode show printed, without the comments that say where values came from.
+std::string without_origins(const std::string& shown) {
+  std::string values;
+  std::istringstream lines(shown);
+  for (std::string line; std::getline(lines, line);) values += line.substr(0, line.find("  # ")) + "\n";
+  return values;
+}
+
 TEST(GatewayConfig, original_file_is_accepted_as_written) {
+  // config/original.yaml is the same block.
+  std::ifstream in(OUTRIGGER_SOURCE_DIR "/config/original.yaml");
+  const std::string sample(std::istreambuf_iterator<char>(in), {});
+  std::istringstream lines(kOriginalFile);
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "    Messaging:") continue;  // it has an anchor there
+    EXPECT_THAT(sample, HasSubstr(line + "\n"));
+  }
   const GatewayConfig config = config_in(gateway_from({}, kOriginalFile));
 
   EXPECT_EQ(config.messaging.valkey.host, "valkey");
@@ -167,9 +184,30 @@ TEST(ProgramConfig, annotated_sample_shows_the_defaults) {
 
   EXPECT_EQ(exit_in(gateway_from({"--mode", "validate"}, text)).out, "configuration OK\n");
   EXPECT_EQ(exit_in(sidecar_from({"--mode", "validate"}, text)).out, "configuration OK\n");
-  EXPECT_EQ(exit_in(gateway_from({"--mode", "show"}, text)).out, exit_in(gateway_from({"--mode", "show"})).out);
-  EXPECT_EQ(exit_in(sidecar_from({"--mode", "show"}, text)).out,
-            exit_in(sidecar_from(billing_and({"--mode", "show"}))).out);
+  EXPECT_EQ(without_origins(exit_in(gateway_from({"--mode", "show"}, text)).out),
+            without_origins(exit_in(gateway_from({"--mode", "show"})).out));
+  EXPECT_EQ(without_origins(exit_in(sidecar_from({"--mode", "show"}, text)).out),
+            without_origins(exit_in(sidecar_from(billing_and({"--mode", "show"}))).out));
+}
+
+TEST(ProgramConfig, every_sample_is_read_by_the_programs_it_is_for) {
+  std::size_t samples = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(OUTRIGGER_SOURCE_DIR "/config")) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++samples;
+    std::ifstream in(entry.path());
+    const std::string text(std::istreambuf_iterator<char>(in), {});
+    const bool has_service = text.find("\n  Service:") != std::string::npos;
+    const ExitNow of_gateway = exit_in(gateway_from({"--mode", "validate"}, text));
+    const ExitNow of_sidecar = exit_in(
+        sidecar_from(has_service ? Arguments{"--mode", "validate"} : billing_and({"--mode", "validate"}), text));
+    for (const ExitNow& exit : {of_gateway, of_sidecar}) {
+      EXPECT_EQ(exit.code, 0) << entry.path();
+      EXPECT_EQ(exit.out, "configuration OK\n") << entry.path();
+      EXPECT_EQ(exit.err, "") << entry.path();
+    }
+  }
+  EXPECT_GE(samples, 4U);
 }
 
 TEST(ProgramConfig, annotated_sample_has_every_key) {
@@ -254,13 +292,13 @@ TEST(GatewayConfig, flags_and_environment) {
       {"--listen", "127.0.0.1:0", "--listen", "unix:/g", "--valkey", "unix:///v?db=2", "--workers", "3"}, kSharedFile,
       {{"Gateway__Transports__Messaging__ConnectionString", "ignored:1"},
        {"Gateway__Transports__Messaging__LeaseDuration", "7s"},
-       {"Gateway__Auth__AllowAnonymous", "False"}}));
+       {"Gateway__Auth__EnableLegacyHeaders", "False"}}));
 
   EXPECT_EQ(config.listen.size(), 2U);
   EXPECT_EQ(config.messaging.valkey.unix_path, "/v");
   EXPECT_EQ(config.workers, 3);
   EXPECT_EQ(config.messaging.lease_duration, 7s);
-  EXPECT_FALSE(config.auth.allow_anonymous);
+  EXPECT_FALSE(config.auth.enable_legacy_headers);
   // The flag's database wins over `Database: 0` of the file.
   EXPECT_EQ(config.messaging.valkey.database, 2);
   EXPECT_EQ(config.messaging.names.database, 2);
@@ -396,10 +434,57 @@ TEST(MessagingConfig, names_follow_the_prefix_unless_set) {
 
 TEST(ProgramConfig, show_hides_passwords_and_prints_derived_names) {
   const std::string shown = exit_in(gateway_from({"--mode", "show", "--valkey", "valkey://ann:hush@h/1"})).out;
-  EXPECT_THAT(shown, HasSubstr("ConnectionString: valkey://***@h:6379/1\n"));
-  EXPECT_THAT(shown, HasSubstr("ControlQueueName: router:control\n"));
+  EXPECT_THAT(shown, HasSubstr("ConnectionString: valkey://***@h:6379/1  # --valkey\n"));
+  EXPECT_THAT(shown, HasSubstr("ControlQueueName: router:control  # default\n"));
   EXPECT_EQ(shown.find("hush"), std::string::npos);
   EXPECT_EQ(shown.find("Sidecar"), std::string::npos);
+}
+
+TEST(ProgramConfig, what_show_prints_reads_back_to_the_same) {
+  const std::string shown =
+      exit_in(
+          gateway_from({"--mode", "show", "--listen", "a:1", "--listen", "unix:/b", "--workers", "3"},
+                       "Gateway: { Transports: { Messaging: { KeyPrefix: acme, Database: 2, LeaseDuration: 1h } } }",
+                       {{"Gateway__Process__AdminToken", "hush"}, {"Gateway__AccessLog", "off"}}))
+          .out;
+  EXPECT_THAT(shown, HasSubstr("Listen: [a:1, unix:/b]  # --listen\n"));
+  EXPECT_THAT(shown, HasSubstr("LeaseDuration: 1h  # standard input:1:"));
+  EXPECT_THAT(shown, HasSubstr("AdminToken: \"***\"  # environment variable Gateway__Process__AdminToken\n"));
+  EXPECT_THAT(shown, HasSubstr("ControlQueueName: acme:control  # follows from other keys\n"));
+  EXPECT_THAT(shown, HasSubstr("RequestTimeout: 30s  # default\n"));
+  EXPECT_EQ(shown.find("hush"), std::string::npos);
+  EXPECT_EQ(without_origins(exit_in(gateway_from({"--mode", "show"}, shown)).out), without_origins(shown));
+
+  const std::string of_sidecar = exit_in(sidecar_from(billing_and({"--mode", "show"}))).out;
+  EXPECT_EQ(without_origins(exit_in(sidecar_from({"--mode", "show"}, of_sidecar)).out), without_origins(of_sidecar));
+}
+
+TEST(GatewayConfig, anonymous_requests_cannot_be_refused_without_tokens) {
+  const ExitNow exit = exit_in(gateway_from({}, "Gateway: { Auth: { AllowAnonymous: false } }"));
+  EXPECT_EQ(exit.code, 1);
+  EXPECT_THAT(exit.err, HasSubstr("Gateway:Auth:AllowAnonymous: false, but this version cannot check tokens"));
+}
+
+TEST(GatewayConfig, node_name_fits_a_pods_and_stays_on_its_line) {
+  const std::string longest(63, 'a');
+  EXPECT_EQ(config_in(gateway_from({}, "Gateway: { Node: { Name: " + longest + " } }")).node.name, longest);
+  for (const std::string& name : {longest + "a", std::string("a b"), std::string("a\\nb"), std::string("a@b")}) {
+    EXPECT_THAT(exit_in(gateway_from({}, "Gateway: { Node: { Name: \"" + name + "\" } }")).err,
+                HasSubstr("must be at most 63 of letters, digits"))
+        << name;
+  }
+}
+
+TEST(ProgramConfig, keys_without_effect_are_named_when_they_are_set) {
+  const std::string file = "Gateway: { Auth: { EnableTenantOverride: true, AllowScopeHeader: false } }";
+  const ExitNow exit = exit_in(gateway_from({"--mode", "validate"}, file));
+  EXPECT_EQ(exit.code, 0);
+  EXPECT_EQ(exit.err,
+            "warning: standard input:1:42: Gateway:Auth:EnableTenantOverride has no effect in this version\n");
+  EXPECT_EQ(config_in(gateway_from({}, file)).process.warnings.size(), 1U);
+  EXPECT_THAT(exit_in(sidecar_from(billing_and({"--mode", "validate", "--egress", "127.0.0.1:5180"}))).err,
+              HasSubstr("warning: --egress: Sidecar:Egress:Listen has no effect in this version"));
+  EXPECT_EQ(exit_in(gateway_from({"--mode", "validate"}, kSharedFile)).err, "");
 }
 
 TEST(ProgramConfig, help_lists_every_flag) {
@@ -415,57 +500,76 @@ TEST(ProgramConfig, help_lists_every_flag) {
   }
 }
 
-// Each key, changed in the environment, changes what --mode show prints at that key, and nothing else of it is wrong.
-TEST(ProgramConfig, every_key_takes_another_value) {
+// A value that the key takes, and that is not its default; empty: it has only one so far.
+std::string another_value(const app::ConfigKey& key) {
+  const std::string name = key.path.substr(key.path.rfind(':') + 1);
+  if (name == "Enabled" || name == "Transport" || name == "WakeMode" || name == "AllowAnonymous") return {};
+  switch (key.kind) {
+    case app::ValueKind::boolean:
+      return key.fallback == "true" ? "false" : "true";
+    case app::ValueKind::choice:
+      return key.choices.back() == key.fallback ? key.choices.front() : key.choices.back();
+    case app::ValueKind::integer:
+      return std::to_string(key.maximum);
+    case app::ValueKind::duration:
+      return std::to_string(key.minimum + 1) + "ms";
+    case app::ValueKind::size:
+      return std::to_string(key.minimum + 1);
+    case app::ValueKind::address:
+      return "unix:/other";
+    case app::ValueKind::text:
+      break;
+  }
+  return name == "Upstream"                                          ? "http://other"
+         : name == "ConnectionString"                                ? "other:1"
+         : name == "Mount" || name.find("Path") != std::string::npos ? "/other"
+         : key.fallback.find("router:") == 0                         ? "other" + key.fallback.substr(6)
+                                                                     : "other";
+}
+
+// Each key, in the file, in the environment and by its flag: --mode show says that it is in effect, and from where;
+// each wins over what was given before.
+TEST(ProgramConfig, every_key_takes_another_value_from_each_source) {
   GatewayConfig gateway_config;
   SidecarConfig sidecar_config;
   app::ConfigTable table;
   gateway::declare_gateway(table, gateway_config);
   sidecar::declare_sidecar(table, sidecar_config);
+  const std::vector<std::tuple<std::string, std::string, std::string>> kRequired = {
+      {"Sidecar:Service:Name", "Sidecar__Service__Name", "a"},
+      {"Sidecar:Service:Upstream", "Sidecar__Service__Upstream", "http://b"}};
   for (const app::ConfigKey& key : table.keys()) {
-    const std::string name = key.path.substr(key.path.rfind(':') + 1);
-    if (name == "Enabled" || name == "Transport" || name == "WakeMode") continue;  // only one value works so far
-    std::string other;
-    switch (key.kind) {
-      case app::ValueKind::boolean:
-        other = key.fallback == "true" ? "false" : "true";
-        break;
-      case app::ValueKind::choice:
-        other = key.choices.back() == key.fallback ? key.choices.front() : key.choices.back();
-        break;
-      case app::ValueKind::integer:
-        other = std::to_string(key.maximum);
-        break;
-      case app::ValueKind::duration:
-        other = std::to_string(key.minimum + 1) + "ms";
-        break;
-      case app::ValueKind::size:
-        other = std::to_string(key.minimum + 1);
-        break;
-      case app::ValueKind::address:
-        other = "unix:/other";
-        break;
-      case app::ValueKind::text:
-        other = name == "Upstream"                                          ? "http://other"
-                : name == "ConnectionString"                                ? "other:1"
-                : name == "Mount" || name.find("Path") != std::string::npos ? "/other"
-                : key.fallback.find("router:") == 0                         ? "other" + key.fallback.substr(6)
-                                                                            : "other";
-    }
+    const std::string other = another_value(key);
+    if (other.empty()) continue;
+    const bool is_gateway = key.path.compare(0, 8, "Gateway:") == 0;
+    const auto show = [&](Arguments flags, const std::string& file, const Environment& environment) {
+      flags.insert(flags.begin(), {"--mode", "show"});
+      Environment variables = environment;
+      for (const auto& [path, variable_name, value] : kRequired) {
+        if (!is_gateway && key.path != path) variables.emplace_back(variable_name, value);
+      }
+      return is_gateway ? exit_in(gateway_from(flags, file, variables)) : exit_in(sidecar_from(flags, file, variables));
+    };
     std::string variable = key.path;
     for (std::size_t at; (at = variable.find(':')) != std::string::npos;) variable.replace(at, 1, "__");
+    const std::string file = "'" + key.path + "': '" + other + "'\n";
     const Environment environment{{variable, other}};
-    const bool is_gateway = key.path.compare(0, 8, "Gateway:") == 0;
-    const ExitNow before =
-        is_gateway
-            ? exit_in(gateway_from({"--mode", "show"}))
-            : exit_in(sidecar_from({"--mode", "show"}, "Sidecar: { Service: { Name: a, Upstream: 'http://b' } }"));
-    const ExitNow after =
-        is_gateway ? exit_in(gateway_from({"--mode", "show"}, "", environment))
-                   : exit_in(sidecar_from({"--mode", "show"}, "Sidecar: { Service: { Name: a, Upstream: 'http://b' } }",
-                                          environment));
-    EXPECT_EQ(after.code, 0) << key.path << ": " << after.err;
-    EXPECT_NE(after.out, before.out) << key.path << "=" << other;
+    const std::string column = std::to_string(key.path.size() + 5);
+
+    const ExitNow by_file = show({}, file, {});
+    EXPECT_EQ(by_file.code, 0) << key.path << ": " << by_file.err;
+    EXPECT_THAT(by_file.out, HasSubstr("  # standard input:1:" + column + "\n")) << key.path;
+    const ExitNow by_environment = show({}, file, environment);
+    EXPECT_EQ(by_environment.code, 0) << key.path << ": " << by_environment.err;
+    EXPECT_THAT(by_environment.out, HasSubstr("  # environment variable " + variable + "\n")) << key.path;
+    EXPECT_EQ(by_environment.out.find("# standard input"), std::string::npos) << key.path;
+    EXPECT_EQ(without_origins(by_environment.out), without_origins(by_file.out)) << key.path;
+    EXPECT_NE(without_origins(by_file.out), without_origins(show({}, "", {}).out)) << key.path;
+    if (key.flag_name.empty()) continue;
+    const ExitNow by_flag = show({key.flag_name.c_str(), other.c_str()}, file, environment);
+    EXPECT_EQ(by_flag.code, 0) << key.path << ": " << by_flag.err;
+    EXPECT_THAT(by_flag.out, HasSubstr("  # " + key.flag_name + "\n")) << key.path;
+    EXPECT_EQ(without_origins(by_flag.out), without_origins(by_file.out)) << key.path;
   }
 }
 
