@@ -228,6 +228,9 @@ void ScriptedService::answer(const RawRequest& request, Connection& connection) 
   {
     const std::lock_guard lock(mutex_);
     if (request.field("User-Agent") == "outrigger-sidecar") {
+      if (std::find(asked_for_.begin(), asked_for_.end(), request.target) == asked_for_.end()) {
+        asked_for_.push_back(request.target);
+      }
       const std::string bytes = document_.empty()
                                     ? make_response("404 Not Found", {}, "")
                                     : make_response("200 OK", {{"Content-Type", "application/json"}}, document_);
@@ -237,6 +240,11 @@ void ScriptedService::answer(const RawRequest& request, Connection& connection) 
     script = script_;
   }
   script(request, connection);
+}
+
+bool ScriptedService::was_asked_for(std::string_view target) const {
+  const std::lock_guard lock(mutex_);
+  return std::find(asked_for_.begin(), asked_for_.end(), target) != asked_for_.end();
 }
 
 void ScriptedService::echo(const RawRequest& request, Connection& connection) {

@@ -72,6 +72,8 @@ class ScriptedService {
   void always_send(std::string bytes);
   // What a sidecar's question for an OpenAPI document is answered; empty: 404. These questions are not recorded.
   void set_document(std::string json);
+  // Whether a sidecar itself asked for this target: a document, or its HealthPath.
+  bool was_asked_for(std::string_view target) const;
 
   std::vector<RawRequest> requests() const;
   std::size_t request_count() const;
@@ -109,6 +111,7 @@ class ScriptedService {
   std::size_t held_ = 0;
   Script script_;
   std::string document_;
+  std::vector<std::string> asked_for_;
   std::vector<RawRequest> requests_;
   std::list<Peer> peers_;
 };
