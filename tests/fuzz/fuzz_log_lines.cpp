@@ -54,8 +54,14 @@ std::vector<std::string> quoted_fields(const std::string& line) {
   return fields;
 }
 
+std::string format_access(AccessFormat format, const AccessRecord& record) {
+  std::string line;
+  telemetry::append_access(line, format, record);
+  return line;
+}
+
 void check_access(const AccessRecord& record) {
-  const std::string line = telemetry::format_access(AccessFormat::json, record);
+  const std::string line = format_access(AccessFormat::json, record);
   check_line(line);
   const json object = json::parse(line);
   CHECK(object.is_object());
@@ -67,10 +73,10 @@ void check_access(const AccessRecord& record) {
   check_member(object, "authority", record.authority, true);
   CHECK(object.at("response_code") == record.status);
 
-  const std::string text = telemetry::format_access(AccessFormat::text, record);
+  const std::string text = format_access(AccessFormat::text, record);
   check_line(text);
   CHECK(quoted_fields(text).size() == 6);
-  check_line(telemetry::format_access(AccessFormat::brief, record));
+  check_line(format_access(AccessFormat::brief, record));
 }
 
 }  // namespace
