@@ -326,7 +326,6 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
 
   bool on_refused(http1::ParseProblem problem, http1::ResponseHead& head, std::string& body) override {
     handle_.cancel();
-    ++edge_.bad_requests_;
     problem_ = problem_of(problem);
     head.headers.add("X-Request-Id", request_id_);
     fill_refusal(problem, trace_->trace_id(), head, body);
@@ -438,7 +437,6 @@ void EdgeHandler::on_bad_request(http1::ParseProblem problem, const http1::Reque
     if (host.find('@') == std::string_view::npos) record.authority = host;
     record.user_agent = request->headers.find("User-Agent").value_or("");
   }
-  ++bad_requests_;
   on_request_ended(record, problem_of(problem), /*was_begun=*/false);
 }
 

@@ -32,8 +32,6 @@ class EdgeHandler final : public http1::RequestHandler {
 
   void set_view(std::shared_ptr<const RoutingView> view);
   const telemetry::RequestMetrics& metrics() const { return metrics_; }
-  // Messages that were refused before they were requests.
-  std::uint64_t bad_requests() const { return bad_requests_; }
   // From now on what is broken off is broken off by us.
   void begin_stop() { is_stopping_ = true; }
 
@@ -52,7 +50,6 @@ class EdgeHandler final : public http1::RequestHandler {
   Options options_;
   std::shared_ptr<const RoutingView> view_;
   telemetry::RequestMetrics metrics_{telemetry::RequestMetrics::Side::caller, "inbound"};
-  std::uint64_t bad_requests_ = 0;
   bool is_stopping_ = false;
 };
 

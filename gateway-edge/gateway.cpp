@@ -156,9 +156,8 @@ class Gateway::Worker {
     report.pending_calls = dispatcher_.pending();
     for (const auto& server : servers_) {
       report.connections += server->connection_count();
-      report.connections_accepted += server->accepted_total();
+      add(report.http, server->counters());
     }
-    report.bad_requests = edge_.bad_requests();
     report.bus = {bus_.is_connected(), bus_.status().reconnects, bus_.round_trips()};
     report.is_final = is_final;
     gateway_.loop_.mailbox()->post([&gateway = gateway_, index = index_, scrape, report = std::move(report)]() mutable {
@@ -255,8 +254,9 @@ base::Result<void> Gateway::start() {
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
                                        });
+  const GatewayMetrics::Shares shares{places_.taken, buffered_};
   metrics_ = std::make_unique<GatewayMetrics>(
-      loop_, bus_, bus_.round_trips(), *control_, names_, count, [this](std::uint64_t scrape) {
+      loop_, bus_, bus_.round_trips(), *control_, names_, shares, count, [this](std::uint64_t scrape) {
         for (auto& worker : workers_) worker->ask_for_report(scrape);
       });
   health_.set_metrics(*metrics_);

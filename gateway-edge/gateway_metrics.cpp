@@ -17,18 +17,28 @@ using telemetry::MetricType;
 
 constexpr std::array kStates{InstanceState::starting, InstanceState::healthy, InstanceState::degraded,
                              InstanceState::draining};
+using Http = http1::HttpServerCounters;
+constexpr std::array kHttpCounters{&Http::accepted,       &Http::requests,        &Http::refused,
+                                   &Http::timed_out_head, &Http::timed_out_body,  &Http::timed_out_write,
+                                   &Http::overloaded,     &Http::closed_idle,     &Http::closed_for_room,
+                                   &Http::accept_stops};
 // Channels in one PUBSUB NUMSUB: a fleet of 1,000 instances at one service is asked for in pieces.
 constexpr std::size_t kChannelsPerQuestion = 1000;
 
 }  // namespace
 
+void add(http1::HttpServerCounters& sum, const http1::HttpServerCounters& more) {
+  for (const auto member : kHttpCounters) sum.*member += more.*member;
+}
+
 GatewayMetrics::GatewayMetrics(net::EventLoop& loop, messaging::Bus& bus, const telemetry::DurationHistogram& round_trips,
-                               const Control& control, const frames::QueueNames& names, std::size_t workers,
-                               AskWorkers ask_workers)
+                               const Control& control, const frames::QueueNames& names, Shares shares,
+                               std::size_t workers, AskWorkers ask_workers)
     : bus_(bus),
       round_trips_(round_trips),
       control_(control),
       names_(names),
+      shares_(shares),
       ask_workers_(std::move(ask_workers)),
       deadline_(loop, [this] {
         ++incomplete_;
@@ -145,8 +155,7 @@ void GatewayMetrics::write_calls(MetricsWriter& out) const {
   router::DispatcherCounters calls;
   std::uint64_t pending = 0;
   std::uint64_t connections = 0;
-  std::uint64_t accepted = 0;
-  std::uint64_t bad_requests = 0;
+  http1::HttpServerCounters http;
   std::uint64_t silent = 0;
   for (const Worker& worker : workers_) {
     calls.published += worker.last.calls.published;
@@ -156,8 +165,7 @@ void GatewayMetrics::write_calls(MetricsWriter& out) const {
     calls.malformed += worker.last.calls.malformed;
     pending += worker.last.pending_calls;
     connections += worker.last.connections;
-    accepted += worker.last.connections_accepted;
-    bad_requests += worker.last.bad_requests;
+    add(http, worker.last.http);
     silent += worker.scrape == scrape_ || worker.last.is_final ? 0 : 1;
   }
   out.single(MetricType::counter, "outrigger_late_answers_total",
@@ -170,9 +178,25 @@ void GatewayMetrics::write_calls(MetricsWriter& out) const {
              calls.taken_back);
   out.single(MetricType::gauge, "outrigger_calls_pending", "Requests that wait for their answer from the bus.", pending);
   out.single(MetricType::gauge, "outrigger_http_connections", "Open client connections.", connections);
-  out.single(MetricType::counter, "outrigger_http_connections_total", "Client connections accepted.", accepted);
-  out.single(MetricType::counter, "outrigger_http_bad_requests_total", "Messages refused because they break HTTP or a limit.",
-             bad_requests);
+  out.single(MetricType::counter, "outrigger_http_connections_total", "Client connections accepted.", http.accepted);
+  out.single(MetricType::gauge, "outrigger_http_connections_limit", "Most client connections that may be open.",
+             static_cast<std::uint64_t>(shares_.connections.limit()));
+  out.family(MetricType::counter, "outrigger_http_connections_ended_total",
+             "Client connections ended by the gateway before their request was over, or without one.");
+  out.sample({{"reason", "head_timeout"}}, http.timed_out_head);
+  out.sample({{"reason", "body_timeout"}}, http.timed_out_body);
+  out.sample({{"reason", "write_timeout"}}, http.timed_out_write);
+  out.sample({{"reason", "no_memory"}}, http.overloaded);
+  out.sample({{"reason", "idle"}}, http.closed_idle);
+  out.sample({{"reason", "place_needed"}}, http.closed_for_room);
+  out.single(MetricType::counter, "outrigger_http_accept_stops_total",
+             "Times that a connection had to wait, since every place was taken by a request.", http.accept_stops);
+  out.single(MetricType::counter, "outrigger_http_bad_requests_total",
+             "Requests answered by the protocol itself: they break HTTP or a limit, or were too slow.", http.refused);
+  out.single(MetricType::gauge, "outrigger_buffered_bytes", "Bytes held for clients and their answers.",
+             static_cast<std::uint64_t>(shares_.buffered.used()));
+  out.single(MetricType::gauge, "outrigger_buffered_limit_bytes", "Most that may be held.",
+             static_cast<std::uint64_t>(shares_.buffered.limit()));
   out.family(MetricType::counter, "outrigger_frames_refused_total", "Stream entries that are no frames or come unasked.");
   out.sample({{"stream", "reply"}}, calls.malformed);
   out.sample({{"stream", "control"}}, control_.refused_frames());

@@ -13,6 +13,8 @@
 
 #include "bridge/app/health.h"
 #include "bridge/app/process_metrics.h"
+#include "bridge/base/budget.h"
+#include "bridge/http1/http_server.h"
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
@@ -31,19 +33,26 @@ struct WorkerReport {
   router::DispatcherCounters calls;
   std::uint64_t pending_calls = 0;
   std::uint64_t connections = 0;
-  std::uint64_t connections_accepted = 0;
-  std::uint64_t bad_requests = 0;
+  http1::HttpServerCounters http;
   app::BusNumbers bus;
   bool is_final = false;  // the worker has drained, and is asked no more
 };
 
+void add(http1::HttpServerCounters& sum, const http1::HttpServerCounters& more);
+
 class GatewayMetrics final : public app::MetricsSource {
  public:
+  // What all threads share, and may have together.
+  struct Shares {
+    const base::Budget& connections;
+    const base::Budget& buffered;  // bytes
+  };
   // Asks each worker to bring its report to on_report(), with this number.
   using AskWorkers = base::UniqueFunction<void(std::uint64_t scrape)>;
   // References outlive this object.
   GatewayMetrics(net::EventLoop& loop, messaging::Bus& bus, const telemetry::DurationHistogram& round_trips,
-                 const Control& control, const frames::QueueNames& names, std::size_t workers, AskWorkers ask_workers);
+                 const Control& control, const frames::QueueNames& names, Shares shares, std::size_t workers,
+                 AskWorkers ask_workers);
 
   // Also one that comes late or unasked: it is newer than what is there.
   void on_report(std::size_t worker, std::uint64_t scrape, WorkerReport report);
@@ -74,6 +83,7 @@ class GatewayMetrics final : public app::MetricsSource {
   const telemetry::DurationHistogram& round_trips_;
   const Control& control_;
   const frames::QueueNames& names_;
+  Shares shares_;
   AskWorkers ask_workers_;
   net::Timer deadline_;
   std::vector<Worker> workers_;

@@ -131,7 +131,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       registration_(loop, bus_, names_,
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
       consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_, buffered_)),
-      metrics_(bus_, consumer_, probe_, config_.service.name),
+      metrics_(bus_, consumer_, probe_, buffered_, config_.service.name),
       drain_timer_(loop,
                    [this] {
                      if (is_leaving_) return finish();

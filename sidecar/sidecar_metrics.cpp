@@ -12,8 +12,8 @@ using telemetry::MetricsWriter;
 using telemetry::MetricType;
 
 SidecarMetrics::SidecarMetrics(const valkey::ValkeyBus& bus, const router::Consumer& consumer, const ServiceProbe& probe,
-                               std::string service)
-    : bus_(bus), consumer_(consumer), probe_(probe), service_(std::move(service)) {
+                               const base::Budget& buffered, std::string service)
+    : bus_(bus), consumer_(consumer), probe_(probe), buffered_(buffered), service_(std::move(service)) {
   requests_.add_service(service_);
 }
 
@@ -74,6 +74,7 @@ void SidecarMetrics::write(MetricsWriter& out) const {
           counters.duplicates);
   counter("outrigger_undeliverable_total", "Answers that could not be given to their caller by the deadline.",
           counters.undeliverable);
+  counter("outrigger_no_room_total", "Answers of the service that there was no memory for.", counters.no_room);
   counter("outrigger_leases_lost_total", "Requests whose lease ended before they did.", counters.leases_lost);
   out.family(MetricType::counter, "outrigger_frames_refused_total", "Stream entries that are no frames or come unasked.");
   out.sample({{"stream", "request"}}, counters.malformed);
@@ -81,6 +82,8 @@ void SidecarMetrics::write(MetricsWriter& out) const {
   const auto gauge = [&](std::string_view name, std::string_view help, std::uint64_t value) {
     out.single(MetricType::gauge, name, help, value);
   };
+  gauge("outrigger_buffered_bytes", "Bytes of requests and answers held.", buffered_.used());
+  gauge("outrigger_buffered_limit_bytes", "Most that may be held.", buffered_.limit());
   gauge("outrigger_service_calls", "Calls of the service under way.", consumer_.with_service());
   gauge("outrigger_service_up", "1 if the service passes its probe.", probe_.is_healthy() ? 1 : 0);
   gauge("outrigger_reading", "1 while requests are taken from the queue.", consumer_.is_reading() ? 1 : 0);

@@ -19,7 +19,7 @@ class SidecarMetrics final : public app::MetricsSource {
  public:
   // References outlive this object; they are not used before the first scrape.
   SidecarMetrics(const valkey::ValkeyBus& bus, const router::Consumer& consumer, const ServiceProbe& probe,
-                 std::string service);
+                 const base::Budget& buffered, std::string service);
 
   // The endpoints whose templates label requests from now on, as the gateway has them.
   void set_routes(const openapi::ServiceMetadata& metadata);
@@ -34,6 +34,7 @@ class SidecarMetrics final : public app::MetricsSource {
   const valkey::ValkeyBus& bus_;
   const router::Consumer& consumer_;
   const ServiceProbe& probe_;
+  const base::Budget& buffered_;
   std::string service_;
   std::unique_ptr<const router::RouteTable> routes_;
   std::string mount_;  // path of it; empty for `/` and hosts

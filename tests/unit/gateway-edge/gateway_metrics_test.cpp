@@ -17,7 +17,7 @@ class GatewayMetricsTest : public ::testing::Test {
  protected:
   GatewayMetricsTest() {
     fake_.advance(3s);
-    metrics_ = std::make_unique<GatewayMetrics>(fake_.loop, bus_, round_trips_, control_, names_, 2, [this](std::uint64_t scrape) {
+    metrics_ = std::make_unique<GatewayMetrics>(fake_.loop, bus_, round_trips_, control_, names_, GatewayMetrics::Shares{connections_, buffered_}, 2, [this](std::uint64_t scrape) {
       for (std::size_t worker = 0; worker < 2; ++worker) {
         if (!is_silent_[worker]) metrics_->on_report(worker, scrape, report_of(worker));
       }
@@ -71,6 +71,8 @@ class GatewayMetricsTest : public ::testing::Test {
   MemoryBus bus_{server_};
   Control control_{fake_.loop, bus_, names_, {"000000000000000000aa", {}}, [](auto) {}};
   telemetry::DurationHistogram round_trips_{telemetry::Buckets::round_trips};
+  base::Budget connections_{100};
+  base::Budget buffered_{1000};
   bool is_silent_[2] = {false, false};
   std::unique_ptr<GatewayMetrics> metrics_;
   std::uint64_t seq_ = 0;
