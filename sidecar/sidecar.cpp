@@ -204,7 +204,17 @@ void Sidecar::on_reading_changed(bool is_reading) {
 
 // The one place where a request ends here, with all that is known of it.
 void Sidecar::on_request_done(const router::EndedDelivery& ended) {
-  if (config_.access_log == telemetry::AccessFormat::off) return;
+  using router::DeliveryEnd;
+  // Counted are calls of the service that it may have seen.
+  if (ended.was_begun && ended.end != DeliveryEnd::unreachable && ended.end != DeliveryEnd::handed_back &&
+      ended.end != DeliveryEnd::unfinished) {
+    metrics_.on_request_done(ended.request, ended.status, ended.end == DeliveryEnd::timeout, ended.service_time,
+                             ended.queue_wait);
+  }
+  if (config_.access_log != telemetry::AccessFormat::off) write_record(ended);
+}
+
+void Sidecar::write_record(const router::EndedDelivery& ended) {
   const frames::Request& request = ended.request;
   telemetry::AccessRecord record;
   // The request's arrival here; both clocks are this host's.

@@ -37,12 +37,8 @@ class Sidecar final : private router::ConsumerHandler {
   void on_resync_requested(const frames::ResyncRequest& request) override {
     registration_.on_resync_requested(request);
   }
-  void on_request_done(const frames::Request& request, int status, std::string_view outcome, base::Duration service_time,
-                       base::Duration queue_wait) override {
-    metrics_.on_request_done(request, status, outcome == "timeout", service_time, queue_wait);
-  }
-
   void on_request_done(const router::EndedDelivery& ended) override;
+  void write_record(const router::EndedDelivery& ended);
 
   void on_scraped(ServiceProbe::Scraped scraped);
   std::string describe_status() const;

@@ -85,7 +85,7 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
   table
       .add_text("Sidecar:Service:Mount", service.mount,
                 "Where the service appears outside: /path, /, host:NAME, host:*.NAME or host:NAME/path.", check_mount)
-      .flag("--mount", "MOUNT")
+      .flag("--mount", "PATH")
       .fallback = "/{name}";
   table
       .add_text("Sidecar:Service:HealthPath", service.health_path,

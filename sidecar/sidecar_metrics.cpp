@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bridge/app/process_metrics.h"
+#include "bridge/router/mount.h"
 #include "bridge/router/problem.h"
 
 namespace outrigger::sidecar {
@@ -22,7 +23,8 @@ void SidecarMetrics::set_routes(const openapi::ServiceMetadata& metadata) {
   copy->document.clear();  // routes come from the endpoints
   endpoints_ = copy->endpoints.size();
   is_document_used_ = !copy->catch_all;
-  mount_ = copy->mount.starts_with("/") && copy->mount.size() > 1 ? copy->mount : std::string();
+  const auto mount = router::parse_mount(copy->mount);
+  mount_ = mount ? mount->path : std::string();
   std::vector<router::RouteSource> sources;
   sources.push_back({std::move(copy), 0});
   routes_ = std::make_unique<const router::RouteTable>(std::move(sources));

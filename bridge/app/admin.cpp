@@ -237,7 +237,7 @@ AdminAnswer Admin::index() const {
   return {dump({{"program", program_}, {"version", version()}, {"routes", std::move(routes)}})};
 }
 
-void Admin::on_bad_request(http1::ParseProblem problem, const http1::RequestHead*, http1::ResponseHead& head,
+void Admin::on_bad_request(http1::ParseProblem problem, const http1::RequestHead*, std::string_view, http1::ResponseHead& head,
                            std::string& body) {
   head.headers.add("Content-Type", "application/json");
   body = admin_error(head.status, http1::name_of(problem)).json;

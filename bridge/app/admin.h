@@ -63,8 +63,8 @@ class Admin final : private http1::RequestHandler {
     Action action;
   };
   void on_request(http1::Exchange& exchange) override;
-  void on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request, http1::ResponseHead& head,
-                      std::string& body) override;
+  void on_bad_request(http1::ParseProblem problem, const http1::RequestHead* request, std::string_view peer_address,
+                      http1::ResponseHead& head, std::string& body) override;
   bool may_pass(const http1::RequestHead& request) const;
   AdminAnswer answer(const http1::RequestHead& request, http1::ResponseHead& head);
   AdminAnswer index() const;

@@ -143,7 +143,7 @@ struct Consumer::Slot final : AnswerSink {
   Duration service_time{};
   DeliveryEnd end = DeliveryEnd::unfinished;
   bool is_undelivered = false;
-  std::uint64_t request_bytes = 0;
+  std::uint64_t body_bytes = 0;    // of the request, as given to the service
 
   frames::Response answer;
   std::string body;                // of the answer
@@ -555,7 +555,7 @@ void Consumer::begin(Slot& slot) {
   ++counters_.begun;
   slot.state = SlotState::begun;
   slot.called_at = loop_.now();
-  slot.request_bytes = slot.request.body.size();
+  slot.body_bytes = slot.request.body.size();
   slot.call = service_.call(slot.request, slot.deadline, slot);
 }
 
@@ -780,7 +780,7 @@ void Consumer::report_end(const Slot& slot) {
                             .was_begun = slot.is_begun_or_later(),
                             .is_undelivered = slot.is_undelivered,
                             .attempt = slot.answer.attempt,
-                            .request_bytes = slot.is_begun_or_later() ? slot.request_bytes : slot.request.body.size(),
+                            .request_bytes = slot.is_begun_or_later() ? slot.body_bytes : slot.request.body.size(),
                             .answer_bytes = slot.body.size(),
                             .queue_wait = slot.queue_wait,
                             .service_time = slot.service_time,

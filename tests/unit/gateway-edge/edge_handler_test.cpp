@@ -69,6 +69,7 @@ class EdgeHandlerTest : public tests::DeliveryTest {
     metadata.catch_all = endpoints.empty();
     metadata.refuse_unlisted = !endpoints.empty();
     auto view = std::make_shared<RoutingView>();
+    view->is_known = true;
     view->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>{
         {std::make_shared<const openapi::ServiceMetadata>(metadata), 1}});
     auto book = std::make_shared<router::AddressBook>();
