@@ -18,11 +18,20 @@ void add_admin_off(ChildProcess::Options& options, const char* variable) {
   if (!has(options.environment, variable)) options.command.insert(options.command.end(), {"--admin", "off"});
 }
 
+// Tests of how the bus is named do so by themselves.
+bool names_the_bus(const Environment& environment) {
+  for (const auto& [name, value] : environment) {
+    if (name.ends_with("__ConnectionString") || name.ends_with("__ConnectionStringFile")) return true;
+  }
+  return false;
+}
+
 ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment environment,
                                       std::vector<std::string> flags) {
   ChildProcess::Options options;
-  options.command = {OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:0",  "--valkey", valkey.url(), "--health", "127.0.0.1:0",
-                     "--log-format",    "text",     "--workers",    "2"};
+  options.command = {OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0",
+                     "--log-format",    "text",     "--workers",   "2"};
+  if (!names_the_bus(environment)) options.command.insert(options.command.end(), {"--valkey", valkey.url()});
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);
   add_admin_off(options, "Gateway__Process__Admin");
@@ -33,9 +42,9 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
 ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_view name, const ScriptedService& service,
                                       Environment environment, std::string health) {
   ChildProcess::Options options;
-  options.command = {
-      OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream", service.url(),  "--valkey", valkey.url(),
-      "--health",        health,      "--log-format",    "text"};
+  options.command = {OUTRIGGER_SIDECAR, "--service", std::string(name), "--upstream", service.url(),
+                     "--health",        health,      "--log-format",    "text"};
+  if (!names_the_bus(environment)) options.command.insert(options.command.end(), {"--valkey", valkey.url()});
   options.environment = std::move(environment);
   add_admin_off(options, "Sidecar__Process__Admin");
   if (!has(options.environment, "Sidecar__Messaging__HeartbeatInterval")) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
