@@ -447,14 +447,17 @@ void EdgeHandler::on_request_ended(const telemetry::AccessRecord& record, std::o
                                 .route = record.route == kUnmatched ? std::string_view() : record.route,
                                 .method = record.method,
                                 .status = record.status,
-                                .end = record.status == 0 ? RequestEnd::cancelled : RequestEnd::answered,
+                                .end = RequestEnd::answered,
                                 .problem = problem ? router::describe(*problem).code : std::string_view(),
                                 .duration = record.duration};
+  // Before its answer, or while that was being sent.
+  if (record.status == 0 || record.flags == flag::kDownstreamClosed) ended.end = RequestEnd::cancelled;
   if (problem == ProblemCode::timeout) ended.end = RequestEnd::expired;
   if (problem == ProblemCode::outcome_unknown) ended.end = RequestEnd::outcome_unknown;
   if (was_begun) {
     metrics_.end(ended);
   } else {
+    ended.duration = base::Duration(-1);  // none was measured
     metrics_.count(ended);
   }
   telemetry::write_access(options_.access_log, record);

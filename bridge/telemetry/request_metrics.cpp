@@ -154,7 +154,7 @@ void RequestMetrics::write(MetricsWriter& out) const {
     counter("outrigger_outcome_unknown_total", "Requests that may have been run and whose answer is lost.",
             &Counts::outcome_unknown);
     counter("outrigger_expired_total", "Requests without an answer by their deadline.", &Counts::expired);
-    counter("outrigger_cancelled_total", "Requests whose client left before the answer.", &Counts::cancelled);
+    counter("outrigger_cancelled_total", "Requests whose client left before the end of the answer.", &Counts::cancelled);
     out.family(MetricType::counter, "outrigger_problems_total", "Answers that were made here instead of by a service.");
     for (const auto& [code, count] : problems_) out.sample({{"problem", code}}, count);
   } else {
