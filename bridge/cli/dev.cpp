@@ -127,8 +127,9 @@ class Dev {
 
   void start_programs() {
     const std::string at = "127.0.0.1:" + std::to_string(options_.port);
+    const std::string admin = workspace_.empty() ? "off" : "unix:" + workspace_ + "/gateway.sock";
     start("gateway",
-          {folder_ + "/outrigger-gateway", "--listen", at, "--valkey", valkey_url_, "--health", "off", "--admin", "off",
+          {folder_ + "/outrigger-gateway", "--listen", at, "--valkey", valkey_url_, "--health", "off", "--admin", admin,
            "--drain-time", kDrainTime, "--log-format", "text"},
           {{"Gateway__AccessLog", "brief"}}, true);
     for (const auto& [name, url] : options_.services) {
@@ -140,6 +141,7 @@ class Dev {
     if (code_ != 0) return;
     say("gateway on http://" + at + "   (Ctrl-C ends everything)");
     for (const auto& [name, url] : options_.services) say("  /" + name + "  ->  " + url);
+    if (admin != "off") say("routes and instances: outrigger status --admin " + admin);
     say("try: curl http://" + at + (sample_ != nullptr ? "/sample/hello/you" : "/" + options_.services[0].first + "/"));
   }
 
