@@ -1,7 +1,7 @@
-// OpenAPI documents of any kind: reading them, and merging two. Input: a byte of options, a document, and behind a record
-// separator (0x1e, RFC 7464) a second one; JSON or YAML, 2.0 or 3.x. What can be read can be announced, routed and
-// merged, and reads again as the same; the merged document does not depend on the order, is readable itself, and offers
-// exactly what is not hidden.
+// OpenAPI documents of any kind: reading them, and merging two. Input: a byte of options, a document, and behind a
+// record separator (0x1e, RFC 7464) a second one; JSON or YAML, 2.0 or 3.x. What can be read can be announced, routed
+// and merged, and reads again as the same; the merged document does not depend on the order, is readable itself, and
+// offers exactly what is not hidden.
 #include <cstddef>
 #include <cstdint>
 #include <memory>

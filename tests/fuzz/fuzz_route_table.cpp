@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bridge/base/check.h"
+#include "bridge/router/mount.h"
 #include "bridge/router/route_table.h"
 #include "tests/fuzz/fuzz_input.h"
 
@@ -288,6 +289,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_match(table, match, method, host, request);
     CHECK(is_same(match, reversed.match(method, host, request)));
     CHECK(is_same(match, table.match(method, host, percent_encoded(request))));
+    // The gateway's own paths are asked for before the table, and no spelling hides them.
+    CHECK(own_path_of(percent_encoded(request)) == own_path_of(request));
   }
   return 0;
 }
