@@ -288,12 +288,12 @@ TEST_F(Secrets, never_appear_in_any_output) {
                                     std::string("h:1,password=buspassword,ssl=perhaps"), std::string("buspassword@h@:1")}) {
       const bool is_good = text.find(":x/") == std::string::npos && text.find("perhaps") == std::string::npos &&
                            text.find("h@:") == std::string::npos;
-      run({OUTRIGGER_GATEWAY, "--mode", mode, "--valkey", text}, {}, is_good ? 0 : 1);
+      run({OUTRIGGER_GATEWAY, "--mode", mode, "--valkey", text}, {}, is_good ? 0 : 2);  // a wrong flag is a usage error
       run({OUTRIGGER_GATEWAY, "--mode", mode}, {{"Gateway__Transports__Messaging__ConnectionString", text}}, is_good ? 0 : 1);
       run({OUTRIGGER_SIDECAR, "--mode", mode, "--service", "a", "--upstream", "http://h:1"},
           {{"Sidecar__Messaging__ConnectionString", text}}, is_good ? 0 : 1);
     }
-    run({OUTRIGGER_SIDECAR, "--mode", mode, "--service", "a", "--upstream", "http://u:buspassword@h:1"}, {}, 1);
+    run({OUTRIGGER_SIDECAR, "--mode", mode, "--service", "a", "--upstream", "http://u:buspassword@h:1"}, {}, 2);
     run({OUTRIGGER_GATEWAY, "--mode", mode, "--admin", "127.0.0.1:1"}, {{"Gateway__Process__AdminToken", "buspassword"}}, 0);
     run({OUTRIGGER_GATEWAY, "--mode", mode}, {{"Gateway__Transports__Messaging__ConnectionStringFile", secret_file}}, 0);
   }
