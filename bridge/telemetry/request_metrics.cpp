@@ -28,6 +28,14 @@ std::string_view method_label(std::string_view method) {
   return kOtherMethod;
 }
 
+RequestMetrics::RequestMetrics(Side side, std::string_view direction) : side_(side), direction_(direction) {
+  if (side == Side::caller) service_index(kNone);
+}
+
+void RequestMetrics::add_service(std::string_view service) {
+  if (service_indices_.size() < kMetricServices / 2) service_index(service);
+}
+
 void RequestMetrics::count(const EndedRequest& request) {
   const int status = std::clamp(request.status, 0, 999);
   Series& series = series_of({request.service.empty() ? kNone : request.service,

@@ -54,10 +54,11 @@ class RequestMetrics {
     server,  // sidecar: queue wait and service time
   };
   // `direction` is of static life: `inbound` or `outbound`.
-  RequestMetrics(Side side, std::string_view direction) : side_(side), direction_(direction) {}
+  RequestMetrics(Side side, std::string_view direction);
 
-  // The families of this service stand at 0 from now on.
-  void add_service(std::string_view service) { service_index(service); }
+  // The families of this service stand at 0 from now on. Half of the places are kept for services that have requests:
+  // announcing many names does not hide them.
+  void add_service(std::string_view service);
   // Likewise the count of this problem.
   void add_problem(std::string_view code) { problems_.try_emplace(std::string(code), 0); }
   void begin() { ++in_flight_; }

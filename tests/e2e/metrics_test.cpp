@@ -1,6 +1,7 @@
 // /metrics of both programs against what is counted by hand at Valkey, at the service and at the clients; and what hostile
 // clients, services and frames can make of it.
 #include <array>
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <random>
@@ -214,9 +215,9 @@ class Metrics : public ::testing::Test {
     const auto oldest_after = oldest_by_hand(valkey(), "router:requests:orders");
     EXPECT_EQ(count_by_scrape(scrape, "orders"), expected) << when;
     EXPECT_EQ(count_by_hand(valkey(), "orders"), expected) << when << ", behind the scrape";
-    const double oldest = std::stod(scrape.of("queue_oldest_age_seconds", "orders")) * 1000;
-    EXPECT_GE(oldest, static_cast<double>(oldest_before.value_or(0))) << when;
-    EXPECT_LE(oldest, static_cast<double>(oldest_after.value_or(0))) << when;
+    const std::int64_t oldest = std::llround(std::stod(scrape.of("queue_oldest_age_seconds", "orders")) * 1000);
+    EXPECT_GE(oldest, oldest_before.value_or(0)) << when;
+    EXPECT_LE(oldest, oldest_after.value_or(0)) << when;
   }
   void expect_consumers(const char* when, const Gateway& gateway, const std::string& count) {
     std::string last;

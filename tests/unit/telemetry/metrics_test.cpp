@@ -167,6 +167,19 @@ TEST(RequestMetrics, series_stay_below_the_limit_and_every_request_is_in_one) {
   EXPECT_EQ(shown, counted);
 }
 
+TEST(RequestMetrics, announced_services_leave_places_for_those_with_requests) {
+  RequestMetrics metrics(RequestMetrics::Side::caller, "inbound");
+  for (std::size_t i = 0; i < 2 * kMetricServices; ++i) metrics.add_service("a" + std::to_string(i));
+  metrics.count({.service = "billing", .route = "/billing/x", .method = "GET", .status = 200});
+  metrics.count({.method = "GET", .status = 404});
+
+  const std::string text = page(metrics);
+  EXPECT_THAT(text, HasSubstr("outrigger_expired_total{service=\"billing\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("service=\"billing\",route=\"/billing/x\""));
+  EXPECT_THAT(text, HasSubstr("service=\"none\",route=\"unmatched\""));
+  EXPECT_THAT(text, Not(HasSubstr("service=\"other\"")));
+}
+
 TEST(RequestMetrics, template_that_cannot_be_a_label_is_other) {
   RequestMetrics metrics(RequestMetrics::Side::caller, "inbound");
   metrics.count({.service = "a", .route = "/\xFF", .method = "GET", .status = 200});
