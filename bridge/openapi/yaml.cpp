@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <istream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
+#include <optional>
+#include <streambuf>
 #include <utility>
 #include <vector>
 
@@ -25,7 +27,9 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t kEventsPerLookAtTheClock = 4096;
+// The parser looks ahead for what makes a flow collection a key, to its end if need be, and a token takes it 200 to 400
+// bytes: so many indicators without an event is more than any document has, and less than 100 MiB.
+constexpr std::size_t kIndicatorsAhead = 200000;
 
 // How the handler leaves the parser; never leaves this file.
 struct Stop {
@@ -90,6 +94,7 @@ json resolve_plain(const std::string& text) {
 class Builder final : public YAML::EventHandler {
  public:
   json take() { return std::move(root_); }
+  std::size_t values() const { return values_; }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -177,9 +182,6 @@ class Builder final : public YAML::EventHandler {
       throw Stop{at(mark, Code::too_large,
                     "more than " + most + (is_many ? " values" : " bytes") + " with all its aliases written out")};
     }
-    if (++events_ % kEventsPerLookAtTheClock == 0 && base::system_clock().monotonic() > give_up_) {
-      throw Stop{at(mark, Code::deadline, "it takes too long to read")};
-    }
   }
 
   void open(const YAML::Mark& mark, json value, YAML::anchor_t anchor) {
@@ -241,8 +243,36 @@ class Builder final : public YAML::EventHandler {
   std::map<YAML::anchor_t, Kept> anchors_;
   std::size_t values_ = 0;
   std::size_t bytes_ = 0;
-  std::size_t events_ = 0;
-  base::TimePoint give_up_ = base::system_clock().monotonic() + kYamlTime;
+};
+
+// Gives the text to the parser piece by piece, and ends it where the parser takes too much time or room for it.
+class Feed final : public std::streambuf {
+ public:
+  Feed(std::string_view text, const Builder& builder) : text_(text), builder_(builder) {}
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  int_type underflow() override {
+    constexpr std::size_t kPiece = 2048;
+    if (error_ || text_.empty()) return traits_type::eof();
+    if (std::exchange(values_, builder_.values()) != builder_.values()) indicators_ = 0;
+    const std::string_view piece = text_.substr(0, kPiece);
+    for (const char c : piece) indicators_ += std::string_view(",[]{}:").find(c) != std::string_view::npos ? 1 : 0;
+    if (indicators_ > kIndicatorsAhead) error_ = Error{Code::too_large, "not YAML: a flow collection that is too large"};
+    if (base::system_clock().monotonic() > give_up_) error_ = Error{Code::deadline, "not YAML: it takes too long to read"};
+    if (error_) return traits_type::eof();
+    text_.remove_prefix(piece.size());
+    char* begin = const_cast<char*>(piece.data());  // the standard's API; nobody writes
+    setg(begin, begin, begin + piece.size());
+    return traits_type::to_int_type(*begin);
+  }
+
+  std::string_view text_;
+  const Builder& builder_;
+  std::size_t values_ = 0;
+  std::size_t indicators_ = 0;  // since the last value
+  std::optional<Error> error_;
+  const base::TimePoint give_up_ = base::system_clock().monotonic() + kYamlTime;
 };
 
 }  // namespace
@@ -253,18 +283,21 @@ Result<json> parse_yaml(std::string_view text) {
                                       std::to_string(kDocumentBytes) + " are read"};
   }
   Builder builder;
+  Feed feed(text, builder);
   try {
-    std::istringstream stream{std::string(text)};
+    std::istream stream(&feed);
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
   } catch (const Stop& stop) {
-    return stop.error;
+    return feed.error().value_or(stop.error);
   } catch (const std::exception& e) {  // YAML::Exception, or what the standard library throws beneath it
+    if (feed.error()) return *feed.error();
     std::string why = e.what();
     const std::string_view prefix = "yaml-cpp: error at ";  // the library's name says nothing to who wrote the document
     if (why.rfind(prefix, 0) == 0) why.erase(0, prefix.size());
     return Error{Code::malformed, "not YAML: " + why};
   }
+  if (feed.error()) return *feed.error();
   return builder.take();
 }
 

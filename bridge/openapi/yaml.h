@@ -11,7 +11,7 @@
 namespace outrigger::openapi {
 
 inline constexpr auto kYamlTime =
-    std::chrono::seconds(15);  // 16 MiB take about 5 s; beyond is not a document but an attack
+    std::chrono::seconds(15);  // 16 MiB take about 2 s; beyond is not a document but an attack
 
 // The first document of the stream. Plain scalars become null, booleans and numbers by the core schema (YAML 1.2
 // section 10.3.2), all others text: `yes`, `2020-01-01` and every key (`200:`) are text. `<<` merges, as most tools
