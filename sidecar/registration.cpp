@@ -5,7 +5,6 @@
 #include "bridge/base/ids.h"
 #include "bridge/base/limits.h"
 #include "bridge/base/log.h"
-#include "bridge/openapi/metadata_codec.h"
 
 namespace outrigger::sidecar {
 namespace {
@@ -33,22 +32,10 @@ Registration::Registration(net::EventLoop& loop, messaging::Bus& bus, const fram
 
 Registration::~Registration() { bus_.remove_observer(*this); }
 
-void Registration::set_metadata(const openapi::ServiceMetadata& metadata) {
-  auto encoded = openapi::encode_metadata(metadata);
-  if (!encoded) {
-    // Too large or not UTF-8: the service is reachable all the same, but without its document.
-    base::log_warn("the service's metadata cannot be announced: every path is passed to it",
-                   {{"why", encoded.error().detail}});
-    openapi::ServiceMetadata plain = metadata;
-    plain.document.clear();
-    plain.endpoints.clear();
-    plain.catch_all = true;
-    encoded = openapi::encode_metadata(plain);
-    if (!encoded) return;
-  }
-  if (encoded->hash == identity_.metadata_hash) return;
-  metadata_bytes_ = std::move(encoded->bytes);
-  identity_.metadata_hash = std::move(encoded->hash);
+void Registration::set_metadata(const openapi::EncodedMetadata& metadata) {
+  if (metadata.hash == identity_.metadata_hash) return;
+  metadata_bytes_ = metadata.bytes;
+  identity_.metadata_hash = metadata.hash;
   announce();
 }
 

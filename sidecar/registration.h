@@ -11,7 +11,7 @@
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
-#include "bridge/openapi/endpoints.h"
+#include "bridge/openapi/metadata_codec.h"
 
 namespace outrigger::sidecar {
 
@@ -25,7 +25,7 @@ class Registration final : private messaging::BusObserver {
   ~Registration();
 
   // Nothing is said before both are known: metadata, and a state other than starting.
-  void set_metadata(const openapi::ServiceMetadata& metadata);
+  void set_metadata(const openapi::EncodedMetadata& metadata);
   void set_state(frames::InstanceState state);
   frames::InstanceState state() const { return identity_.state; }
   // A HEARTBEAT now.

@@ -1,8 +1,7 @@
-// Looks after the service from outside: is it there (TCP connect, or GET of HealthPath below 500), and which endpoints
-// does its OpenAPI document list. The document is scraped when the service comes up; one that has none gets a catch-all.
+// Looks after the service from outside: is it there (TCP connect, or GET of HealthPath below 500)? When it comes up, its
+// OpenAPI document is asked for before that is said; see document_scraper.h.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -11,60 +10,53 @@
 #include "bridge/net/connector.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
-#include "bridge/openapi/endpoints.h"
+#include "sidecar/document_scraper.h"
 
 namespace outrigger::sidecar {
 
 class ServiceProbe final : private http1::ClientHandler {
  public:
+  using Scraped = sidecar::Scraped;
   struct Options {
     net::Endpoint upstream;
     std::string authority;     // Host of the probe's own requests
     std::string health_path;   // empty: TCP connect
-    std::string openapi_path;  // empty: /openapi.json is tried
+    std::string openapi_path;  // empty: the usual ones are tried
+    base::Duration openapi_interval = std::chrono::seconds(60);
+    openapi::ServiceMetadata metadata = {};  // see DocumentScraper::Options
   };
-  struct Scraped {
-    std::vector<openapi::Endpoint> endpoints;
-    std::string document;
-    bool catch_all = false;
-  };
-  // `on_health`: the service came up or went down. `on_scraped`: after each time it came up, before on_health(true).
+  // `on_health`: the service came up or went down. `on_scraped`: after each time it came up, before on_health(true), and
+  // when its document has changed.
   ServiceProbe(net::EventLoop& loop, Options options, base::UniqueFunction<void(bool)> on_health,
-               base::UniqueFunction<void(Scraped)> on_scraped);
+               base::UniqueFunction<void(const Scraped&)> on_scraped);
 
   void start();
   void stop();
   // A call was refused: the service is taken as down, and looked at soon.
   void report_refused();
   bool is_healthy() const { return is_healthy_.value_or(false); }
+  const DocumentScraper::Status& document() const { return scraper_.status(); }
 
  private:
-  enum class Asking : std::uint8_t { nothing, health, document };
-
   void probe();
-  void ask(const std::string& path, Asking what);
+  void ask_health();
   void verdict(bool is_up);
-  void scrape(std::size_t candidate);
+  void enter(bool is_up);
 
   void on_response_head(http1::ResponseHead head, bool end) override;
-  void on_response_body(std::string_view bytes) override;
+  void on_response_body(std::string_view) override {}
   void on_response_end() override;
   void on_failed(const http1::ClientFailure& failure) override;
 
   net::EventLoop& loop_;
   Options options_;
   base::UniqueFunction<void(bool)> on_health_;
-  base::UniqueFunction<void(Scraped)> on_scraped_;
   http1::ClientPool pool_;
   http1::ClientCall call_;
   net::Pending connecting_;
   net::Timer timer_;
-  Asking asking_ = Asking::nothing;
+  DocumentScraper scraper_;
   int status_ = 0;
-  std::string body_;
-  std::size_t candidate_ = 0;
-  bool has_scraped_ = false;  // since it came up
-  std::vector<std::string> candidates_;
   std::optional<bool> is_healthy_;
 };
 

@@ -43,6 +43,16 @@ frames::InstanceFrame identity(const SidecarConfig& config, const frames::QueueN
   return frame;
 }
 
+openapi::ServiceMetadata metadata_of(const SidecarConfig::Service& service) {
+  openapi::ServiceMetadata metadata;
+  metadata.service = service.name;
+  metadata.service_version = service.version;
+  metadata.mount = service.mount;
+  metadata.refuse_unlisted = service.unlisted_paths == UnlistedPaths::refuse;
+  metadata.rewrite_location = service.rewrite_location;
+  return metadata;
+}
+
 router::Consumer::Options consumer_options(const SidecarConfig& config, const std::string& instance,
                                            const std::vector<std::string>& queues, const std::string& inbox,
                                            base::Budget& buffered) {
@@ -117,7 +127,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       service_(loop, endpoint_of(config_.service.upstream), pool_options(config_)),
       probe_(loop,
              {endpoint_of(config_.service.upstream), to_string(config_.service.upstream), config_.service.health_path,
-              config_.service.openapi_path},
+              config_.service.openapi_path, config_.service.openapi_interval, metadata_of(config_.service)},
              [this](bool is_up) {
                if (is_up) {
                  base::log_info("the service is up", {{"upstream", config_.service.upstream_url}});
@@ -127,7 +137,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
                consumer_.set_service_ready(is_up);
                on_reading_changed(consumer_.is_reading());
              },
-             [this](ServiceProbe::Scraped scraped) { on_scraped(std::move(scraped)); }),
+             [this](const Scraped& scraped) { on_scraped(scraped); }),
       registration_(loop, bus_, names_,
                     {identity(config_, names_, instance_, queues_, inbox_), config_.messaging.heartbeat_interval}),
       consumer_(loop, bus_, names_, service_, *this, consumer_options(config_, instance_, queues_, inbox_, buffered_)),
@@ -174,19 +184,12 @@ std::string Sidecar::with_cause(std::string what) const {
   return status.problem.empty() ? what : what + ": " + status.problem;
 }
 
-void Sidecar::on_scraped(ServiceProbe::Scraped scraped) {
-  last_scrape_ = {loop_.clock().wall(), scraped.endpoints.size(), scraped.document.size(), scraped.catch_all};
-  openapi::ServiceMetadata metadata;
-  metadata.service = config_.service.name;
-  metadata.service_version = config_.service.version;
-  metadata.mount = config_.service.mount;
-  metadata.refuse_unlisted = config_.service.unlisted_paths == UnlistedPaths::refuse;
-  metadata.rewrite_location = config_.service.rewrite_location;
-  metadata.endpoints = std::move(scraped.endpoints);
-  metadata.document = std::move(scraped.document);
+void Sidecar::on_scraped(const Scraped& scraped) {
+  openapi::ServiceMetadata metadata = metadata_of(config_.service);
+  metadata.endpoints = scraped.endpoints;
   metadata.catch_all = scraped.catch_all;
   metrics_.set_routes(metadata);
-  registration_.set_metadata(metadata);
+  registration_.set_metadata(scraped.metadata);
 }
 
 void Sidecar::on_reading_changed(bool is_reading) {
@@ -263,12 +266,16 @@ std::string Sidecar::describe_status() const {
     }
     return "starting";
   };
+  const DocumentScraper::Status& document = probe_.document();
   Json scrape = nullptr;
-  if (last_scrape_.at.count() > 0) {
-    scrape = {{"at", base::to_rfc3339(last_scrape_.at)},
-              {"endpoints", last_scrape_.endpoints},
-              {"document_bytes", last_scrape_.document_bytes},
-              {"every_path", last_scrape_.catch_all}};
+  if (document.at.count() > 0) {
+    scrape = {{"at", base::to_rfc3339(document.at)},
+              {"outcome", name_of(document.outcome)},
+              {"why", document.why},
+              {"path", document.path},
+              {"endpoints", document.endpoints},
+              {"document_bytes", document.bytes},
+              {"every_path", document.path.empty()}};
   }
   const Json status{
       {"service", config_.service.name},

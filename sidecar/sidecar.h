@@ -40,7 +40,7 @@ class Sidecar final : private router::ConsumerHandler {
   void on_request_done(const router::EndedDelivery& ended) override;
   void write_record(const router::EndedDelivery& ended);
 
-  void on_scraped(ServiceProbe::Scraped scraped);
+  void on_scraped(const Scraped& scraped);
   std::string describe_status() const;
   void leave(bool is_done);
   void finish();
@@ -64,12 +64,6 @@ class Sidecar final : private router::ConsumerHandler {
   net::Timer drain_timer_;
   bool is_draining_ = false;
   bool is_leaving_ = false;
-  struct LastScrape {
-    base::WallMillis at{0};  // 0: none yet
-    std::size_t endpoints = 0;
-    std::size_t document_bytes = 0;
-    bool catch_all = false;
-  } last_scrape_;
   base::UniqueFunction<void()> on_drained_;
 };
 

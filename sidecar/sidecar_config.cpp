@@ -95,6 +95,9 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
       .add_text("Sidecar:Service:OpenApiPath", service.openapi_path,
                 "Path of the OpenAPI document; empty: the usual ones are tried.", check_path)
       .flag("--openapi-path", "P");
+  table.add_duration("Sidecar:Service:OpenApiInterval", service.openapi_interval, std::chrono::milliseconds(0),
+                     std::chrono::hours(24),
+                     "How often the OpenAPI document is asked for again; 0s: only when the service returns.");
   table.add_choice<UnlistedPaths>(
       "Sidecar:Service:UnlistedPaths", service.unlisted_paths,
       {{"forward", UnlistedPaths::forward}, {"refuse", UnlistedPaths::refuse}},

@@ -29,6 +29,7 @@ struct SidecarConfig {
     std::string mount;         // "/billing", no slash at its end, "/" or "host:example.com/api"; left empty: "/{name}"
     std::string health_path;   // empty: a TCP connect is enough
     std::string openapi_path;  // empty: the usual paths are tried
+    std::chrono::milliseconds openapi_interval = std::chrono::seconds(60);  // zero: only when the service returns
     UnlistedPaths unlisted_paths = UnlistedPaths::forward;
     bool rewrite_location = true;
   } service;

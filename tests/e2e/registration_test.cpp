@@ -1,5 +1,9 @@
 // Services come and go while gateways run: routes appear, change and answer 503, and what was lost at Valkey is told
 // again.
+#include <atomic>
+#include <mutex>
+#include <thread>
+
 #include "tests/e2e/programs.h"
 
 namespace outrigger::tests {
@@ -73,6 +77,78 @@ TEST_F(Registration, unlisted_paths_may_be_refused_at_the_edge) {
   EXPECT_EQ(code_of(other), "method-not-allowed");
   EXPECT_EQ(other.header("Allow"), "GET, HEAD, OPTIONS");
   EXPECT_EQ(service_.request_count(), 0u);
+}
+
+// A document with a GET of each path.
+std::string document_of(const std::vector<std::string>& paths) {
+  std::string document = R"({"openapi":"3.0.3","info":{"title":"Orders","version":"1"},"paths":{)";
+  for (const std::string& path : paths) {
+    document += (document.back() == '{' ? "\"" : ",\"") + path + R"(":{"get":{"responses":{"200":{"description":"ok"}}}})";
+  }
+  return document + "}}";
+}
+
+TEST_F(Registration, document_that_changes_under_load_changes_the_routes_without_a_failed_request) {
+  service_.set_document(document_of({"/stays", "/first"}));
+  Gateway gateway(valkey());
+  Sidecar sidecar(valkey(), "orders", service_,
+                  {{"Sidecar__Service__UnlistedPaths", "refuse"}, {"Sidecar__Service__OpenApiInterval", "50ms"}});
+  ASSERT_TRUE(gateway.wait_for_route("/orders/stays"));
+  ASSERT_EQ(gateway.get("/orders/first").status, 200);
+  ASSERT_EQ(gateway.get("/orders/second").status, 404);
+
+  std::atomic<bool> is_over{false};
+  std::atomic<std::size_t> answered{0};
+  std::mutex mutex;
+  std::vector<std::string> failures;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&] {
+      while (!is_over) {
+        const RawResponse response = gateway.get("/orders/stays");
+        ++answered;
+        if (response.problem.empty() && response.status == 200) continue;
+        const std::lock_guard lock(mutex);
+        failures.push_back(response.problem + response.status_line);
+      }
+    });
+  }
+  const auto status_becomes = [&gateway](const std::string& path, int status) {
+    return eventually(path + " to answer " + std::to_string(status),
+                      [&] { return gateway.get(path).status == status; });
+  };
+  for (int round = 0; round < 4; ++round) {
+    const bool is_second = round % 2 == 0;
+    service_.set_document(document_of({"/stays", is_second ? "/second" : "/first"}));
+    EXPECT_TRUE(status_becomes(is_second ? "/orders/second" : "/orders/first", 200));
+    EXPECT_TRUE(status_becomes(is_second ? "/orders/first" : "/orders/second", 404));
+    // Those that were under way, and some that began after.
+    const std::size_t before = answered;
+    EXPECT_TRUE(eventually("more answers", [&] { return answered >= before + 20; }));
+  }
+  // A broken document changes nothing.
+  service_.set_document("{\"openapi\":");
+  EXPECT_TRUE(sidecar.process().wait_for_line("the last good one stays"));
+  EXPECT_EQ(gateway.get("/orders/first").status, 200);
+  is_over = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(failures, std::vector<std::string>{}) << "of " << answered;
+}
+
+TEST_F(Registration, document_in_yaml_of_version_2_is_routed_and_published_as_3_1) {
+  service_.set_document("swagger: '2.0'\ninfo: {title: Orders, version: '1'}\nbasePath: /v1\npaths:\n  /orders/{id}:\n"
+                        "    get: {parameters: [{name: id, in: path, type: string, required: true}],"
+                        " responses: {200: {description: ok, schema: {$ref: '#/definitions/Order'}}}}\n"
+                        "definitions: {Order: {type: object}}\n");
+  Gateway gateway(valkey());
+  Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Service__UnlistedPaths", "refuse"}});
+  ASSERT_TRUE(gateway.wait_for_route("/orders/v1/orders/7"));
+
+  EXPECT_EQ(gateway.get("/orders/orders/7").status, 404);
+  const std::string merged = gateway.get("/openapi.json").body;
+  for (const char* part : {"\"3.1.0\"", "\"/orders/v1/orders/{id}\"", "#/components/schemas/Order"}) {
+    EXPECT_NE(merged.find(part), std::string::npos) << part << "\n" << merged;
+  }
 }
 
 TEST_F(Registration, last_instance_that_leaves_turns_its_routes_into_503_at_once) {

@@ -38,7 +38,7 @@ class RegistrationTest : public ::testing::Test {
   }
   // It says HELLO as soon as the bus lets it.
   void begin() {
-    registration_.set_metadata(metadata_of("1.0"));
+    registration_.set_metadata(*openapi::encode_metadata(metadata_of("1.0")));
     registration_.set_state(InstanceState::healthy);
     fake_.settle();
   }
@@ -64,7 +64,7 @@ class RegistrationTest : public ::testing::Test {
 };
 
 TEST_F(RegistrationTest, hello_waits_for_metadata_and_a_state) {
-  registration_.set_metadata(metadata_of("1.0"));
+  registration_.set_metadata(*openapi::encode_metadata(metadata_of("1.0")));
   fake_.advance(1s);
   EXPECT_EQ(said(), Types{});
   registration_.set_state(InstanceState::healthy);
@@ -170,7 +170,7 @@ TEST_F(RegistrationTest, metadata_live_as_long_as_it_beats) {
 
 TEST_F(RegistrationTest, other_metadata_are_stored_and_told) {
   begin();
-  registration_.set_metadata(metadata_of("1.1"));
+  registration_.set_metadata(*openapi::encode_metadata(metadata_of("1.1")));
   fake_.settle();
   const auto updates = tests::frames_in<EndpointsUpdate>(server_, names_, names_.control());
   ASSERT_EQ(updates.size(), 2U);
