@@ -37,7 +37,6 @@ json look_at(const std::string& name, const std::string& text, bool with_endpoin
   const base::TimePoint start = base::system_clock().monotonic();
   auto parsed = openapi::read_document(text);
   line["read_ms"] = milliseconds_since(start);
-  line["peak_kib"] = peak_kib();
   if (!parsed) {
     line["error"] = parsed.error().detail;
     line["code"] = name_of(parsed.error().code);
@@ -58,6 +57,7 @@ json look_at(const std::string& name, const std::string& text, bool with_endpoin
   metadata.document = std::move(parsed->document);
   const auto encoded = openapi::encode_metadata(metadata);
   line["all_ms"] = milliseconds_since(start);  // what a sidecar does with it
+  line["peak_kib"] = peak_kib();
   if (!encoded) {
     line["error"] = encoded.error().detail;
     line["code"] = name_of(encoded.error().code);
