@@ -28,8 +28,8 @@ bool is_utf8(std::string_view text) {
 void check_line(const std::string& line) {
   for (const char c : line) CHECK(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
   // U+0080 to U+009F: some terminals obey them, too.
-  for (std::size_t at = line.find('\xc2'); at + 1 < line.size(); at = line.find('\xc2', at + 1)) {
-    CHECK(static_cast<unsigned char>(line[at + 1]) >= 0xa0);
+  for (std::size_t at = line.find('\xc2'); at != std::string::npos; at = line.find('\xc2', at + 1)) {
+    CHECK(at + 1 < line.size() && static_cast<unsigned char>(line[at + 1]) >= 0xa0);
   }
   CHECK(is_utf8(line));
 }

@@ -214,6 +214,7 @@ void check_match(const RouteTable& table, const Match& match, std::string_view m
   bool has_path = false;
   for (const Endpoint& endpoint : metadata.endpoints) {
     if (!is_listable(endpoint) || !fits(endpoint, rest)) continue;
+    if (own_path_of(std::string(match.mount) + endpoint.path) != OwnPath::none) continue;  // not listed: nobody gets there
     has_path = true;
     CHECK(!serves(endpoint, method));
   }
