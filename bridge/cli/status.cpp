@@ -160,7 +160,11 @@ int run_status(const StatusOptions& options) {
   }
   Asker asker(*at, token);
   const auto index = asker.get("/");
-  if (!index) return complain(app::to_string(*at) + ": " + index.error().detail, 1);
+  if (!index) {
+    // Without a folder it may write to, a program started by hand has no admin listener of its own accord.
+    const char* remedy = options.admin.empty() ? "; start the program with --admin ADDR, and name the same ADDR here" : "";
+    return complain("nobody answers: " + index.error().detail + remedy, 1);
+  }
   if (index->value("program", "") == "outrigger-sidecar") {
     const auto status = asker.get("/status");
     if (!status) return complain(app::to_string(*at) + ": " + status.error().detail, 1);
