@@ -77,10 +77,12 @@ Result<ServiceMetadata> from_json(const json& object) {
       endpoint.hidden = entry.value("hidden", false);
       if (entry.contains("repeatable")) endpoint.repeatable = entry.at("repeatable").get<bool>();
       if (entry.contains("timeoutMs")) {
-        endpoint.timeout = std::chrono::milliseconds(entry.at("timeoutMs").get<std::int32_t>());
-        if (endpoint.timeout->count() < 1 || *endpoint.timeout > kLongestTimeout) {
+        // Looked at before it is converted: no number that does not fit becomes one that does.
+        const json& timeout = entry.at("timeoutMs");
+        if (!timeout.is_number_integer() || timeout < 1 || timeout > kLongestTimeout.count()) {
           return Error{Code::malformed, "endpoints: timeoutMs out of range"};
         }
+        endpoint.timeout = std::chrono::milliseconds(timeout.get<std::int64_t>());
       }
       if (const auto claims = entry.find("claims"); claims != entry.end()) {
         if (claims->size() > kClaims) return Error{Code::too_large, "endpoints: too many claims"};
