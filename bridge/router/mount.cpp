@@ -141,6 +141,8 @@ std::string canonical_path(std::string_view text, bool encode) {
         append_encoded(out, decoded);
       }
       i += 2;
+    } else if (c == '%') {
+      append_encoded(out, c);  // else `%%32e` would become `%2e`, which whoever reads next takes for a dot
     } else if (encode &&
                (c <= ' ' || c >= 0x7f || std::string_view("\"<>\\^`{|}").find(text[i]) != std::string_view::npos)) {
       append_encoded(out, c);

@@ -36,7 +36,7 @@ OwnPath own_path_of(std::string_view path);
 std::string_view to_string(OwnPath path);
 
 // Percent-encoded unreserved characters decoded, the hex digits of the others in upper case (RFC 3986 section 6.2.2).
-// `%2F` stays, so the number of segments does, too. With `encode`, what may not stand in a path is encoded: documents
+// `%2F` stays, so the number of segments does, too; a `%` that encodes nothing becomes `%25`. With `encode`, what may not stand in a path is encoded: documents
 // write `/größe`.
 std::string canonical_path(std::string_view text, bool encode = false);
 // RFC 3986 section 5.2.4. REQUIRES a leading slash.

@@ -93,6 +93,8 @@ std::string plain(std::string_view text) {
         out.append({'%', kHex[hex(text[i + 1])], kHex[hex(text[i + 2])]});
       }
       i += 2;
+    } else if (text[i] == '%') {
+      out += "%25";
     } else {
       out += text[i];
     }

@@ -53,6 +53,8 @@ std::string normal(std::string_view text, bool is_template) {
       c = hex(text[1]) * 16 + hex(text[2]);
       encoded = !is_unreserved(c);
       text.remove_prefix(2);
+    } else if (c == '%') {
+      encoded = true;  // of nothing
     } else if (is_template) {
       encoded = c <= 0x20 || c > 0x7e ||
                 (c != 0 && std::string_view("\"<>\\^`{|}").find(static_cast<char>(c)) != std::string_view::npos);
