@@ -1,5 +1,6 @@
 #include "bridge/app/config_reader.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -9,7 +10,9 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <tuple>
+#include <utility>
 
 #include "bridge/app/config_value.h"
 #include "bridge/base/check.h"
@@ -24,6 +27,32 @@ constexpr std::string_view kFileSuffix = "File";
 constexpr std::size_t kSecretFileBytes = 64 * 1024;  // a secret is a line; more is the wrong file
 constexpr int kMergeDepth = 8;                       // `<<` within `<<`: an anchor may contain itself
 constexpr std::size_t kMergedKeys = 10000;           // of one file, all `<<` together: a few lines could make billions
+
+// Where the first node of each document stands.
+class DocumentStarts final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override { is_before_its_node_ = true; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { note(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { note(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    note(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    note(mark);
+  }
+  void OnMapEnd() override {}
+
+  std::vector<YAML::Mark> marks;
+
+ private:
+  void note(const YAML::Mark& mark) {
+    if (std::exchange(is_before_its_node_, false)) marks.push_back(mark);
+  }
+  bool is_before_its_node_ = false;
+};
 
 std::string lower(std::string_view text) {
   std::string lowered(text);
@@ -236,11 +265,20 @@ class ConfigReader {
       return;
     }
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(sources_.file_text);
-      if (documents.size() > 1) {
-        reading_.fail(at(documents[1].Mark()), "a second YAML document; all keys belong into one");
+      // Two are looked for, not all: before a comma that begins a document the library finds empty ones without end.
+      std::istringstream stream(sources_.file_text);
+      YAML::Parser parser(stream);
+      DocumentStarts starts;
+      while (starts.marks.size() < 2 && parser.HandleNextDocument(starts)) {
       }
-      if (!documents.empty() && !documents[0].IsNull()) read_section(documents[0], documents[0].Mark(), root_);
+      if (starts.marks.size() > 1) {
+        const bool is_stuck = starts.marks[1].pos == starts.marks[0].pos;
+        reading_.fail(at(starts.marks[1]), is_stuck ? "a document cannot begin with this"
+                                                    : "a second YAML document; all keys belong into one");
+        if (is_stuck) return;
+      }
+      const YAML::Node document = YAML::Load(sources_.file_text);
+      if (!document.IsNull()) read_section(document, document.Mark(), root_);
     } catch (const YAML::Exception& error) {
       reading_.fail(at(error.mark), error.msg);
     } catch (const std::exception& error) {  // the library promises no more than that what it throws is one

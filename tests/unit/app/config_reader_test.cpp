@@ -126,6 +126,15 @@ TEST_F(ConfigReaderTest, wrong_shapes) {
               ElementsAre("f.yaml:3:1: a second YAML document; all keys belong into one"));
 }
 
+// The library finds empty documents before it, without end.
+TEST_F(ConfigReaderTest, comma_that_begins_a_document_ends_with_an_error) {
+  for (const char* file : {",[\n", ", a", ",", "\n,{\n"}) {
+    const auto errors = read(file);
+    ASSERT_EQ(errors.size(), 1U) << file;
+    EXPECT_THAT(errors[0], testing::HasSubstr(": a document cannot begin with this")) << file;
+  }
+}
+
 TEST_F(ConfigReaderTest, broken_yaml_has_a_place) {
   const auto errors = read("Top:\n  Name: [a\n");
   ASSERT_EQ(errors.size(), 1U);
