@@ -163,12 +163,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
              base::equals_ignoring_case(field.name, "Expect") || base::equals_ignoring_case(field.name, "traceparent") ||
              base::equals_ignoring_case(field.name, "tracestate");
     });
+    const bool has_idempotency_key = !request.headers.find("Idempotency-Key").value_or("").empty();
     call_.headers = std::move(request.headers);
     call_.traceparent = trace_->traceparent();
     call_.tracestate = trace_->tracestate();
     const openapi::Endpoint* endpoint = match_.endpoint;
-    call_.repeatable = endpoint != nullptr && endpoint->repeatable ? *endpoint->repeatable
-                                                                    : router::is_idempotent_method(request.method);
+    if (endpoint != nullptr && endpoint->repeatable) {
+      call_.repeatable = *endpoint->repeatable;
+    } else {
+      call_.repeatable = router::is_idempotent_method(request.method) ||
+                         (match_.metadata->idempotency_key && has_idempotency_key);
+    }
     call_.timeout = endpoint != nullptr && endpoint->timeout ? base::Duration(*endpoint->timeout)
                                                              : edge_.options_.request_timeout;
 

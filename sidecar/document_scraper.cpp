@@ -221,9 +221,10 @@ void DocumentScraper::read() {
         return reading;
       }
       reading.version = std::move(parsed->version);
-      reading.endpoints = parsed->endpoints;
       reading.bytes = parsed->document.size();
       reading.remarks = std::move(parsed->remarks);
+      openapi::mark_repeatable(parsed->endpoints, metadata.endpoints, !metadata.refuse_unlisted);
+      reading.endpoints = parsed->endpoints;
       metadata.endpoints = std::move(parsed->endpoints);
       metadata.document = std::move(parsed->document);
     }

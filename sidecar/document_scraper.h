@@ -32,7 +32,8 @@ class DocumentScraper final : private http1::ClientHandler {
     std::string authority;  // Host of its requests
     std::string path;       // empty: the usual ones are tried
     base::Duration interval = std::chrono::seconds(60);  // zero: only when the service returns
-    openapi::ServiceMetadata metadata;                   // all but endpoints, document and catch_all
+    // All but endpoints, document and catch_all. Its `endpoints` are those that configuration says may be repeated.
+    openapi::ServiceMetadata metadata;
   };
   enum class Outcome : std::uint8_t {
     none_yet,

@@ -50,6 +50,8 @@ openapi::ServiceMetadata metadata_of(const SidecarConfig::Service& service) {
   metadata.mount = service.mount;
   metadata.refuse_unlisted = service.unlisted_paths == UnlistedPaths::refuse;
   metadata.rewrite_location = service.rewrite_location;
+  metadata.idempotency_key = service.idempotency_key;
+  for (const std::string& text : service.repeatable) metadata.endpoints.push_back(*openapi::parse_operation(text));
   return metadata;
 }
 
@@ -92,6 +94,7 @@ std::string_view flag_of(const router::EndedDelivery& ended, bool is_service_hea
     case DeliveryEnd::timeout:
     case DeliveryEnd::expired: return flag::kUpstreamTimeout;
     case DeliveryEnd::broken:
+    case DeliveryEnd::moved_on:
     case DeliveryEnd::outcome_unknown: return flag::kUpstreamClosed;
     case DeliveryEnd::malformed:
     case DeliveryEnd::answer_too_large: return flag::kUpstreamProtocol;
@@ -300,6 +303,7 @@ std::string Sidecar::describe_status() const {
         {"redelivered", counts.redelivered},
         {"taken_over", counts.taken_over},
         {"handed_back", counts.handed_back},
+        {"moved_on", counts.moved_on},
         {"outcome_unknown", counts.outcome_unknown},
         {"expired", counts.expired},
         {"duplicates", counts.duplicates},

@@ -2,6 +2,7 @@
 
 #include "bridge/app/name_rules.h"
 #include "bridge/base/header_list.h"
+#include "bridge/openapi/endpoints.h"
 #include "bridge/router/mount.h"
 
 namespace outrigger::sidecar {
@@ -44,6 +45,11 @@ Result<void> check_path(const std::string& text) {
     if (c <= ' ' || c > '~' || c == '#') return invalid("has a character that must be percent-encoded in a path");
   }
   return {};
+}
+
+Result<void> check_operation(const std::string& text) {
+  if (openapi::parse_operation(text)) return {};
+  return Error{Code::invalid, "'" + text + "' must be a method and a path template, such as 'POST /reports/{id}'"};
 }
 
 Result<void> check_mount(const std::string& full) {
@@ -104,6 +110,13 @@ void declare_sidecar(app::ConfigTable& table, SidecarConfig& config) {
       "What the OpenAPI document does not list: passed to the service, or answered 404/405 at the edge.");
   table.add_boolean("Sidecar:Service:RewriteLocation", service.rewrite_location,
                     "Puts the mount back into Location, Content-Location and cookie paths of answers.");
+  table.add_texts("Sidecar:Service:Repeatable", service.repeatable,
+                  "Operations that may run more than once, beside the idempotent methods and what x-router-repeatable says: "
+                  "`POST /reports/{id}`, path template as in the OpenAPI document.",
+                  check_operation);
+  table.add_boolean("Sidecar:Service:IdempotencyKey", service.idempotency_key,
+                    "The service runs requests with the same Idempotency-Key once: those with one may run more than once, "
+                    "unless x-router-repeatable says no.");
   table.add_integer("Sidecar:MaxInFlight", config.max_in_flight, 1, 10000, "Most requests at the service at once.")
       .flag("--max-in-flight", "N");
   using namespace std::chrono_literals;

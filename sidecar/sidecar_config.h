@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bridge/app/config_reader.h"
 #include "bridge/app/listen_address.h"
@@ -32,6 +33,8 @@ struct SidecarConfig {
     std::chrono::milliseconds openapi_interval = std::chrono::seconds(60);  // zero: only when the service returns
     UnlistedPaths unlisted_paths = UnlistedPaths::forward;
     bool rewrite_location = true;
+    std::vector<std::string> repeatable;  // "POST /search": see openapi::parse_operation
+    bool idempotency_key = false;
   } service;
   int max_in_flight = 64;
   struct Limits {

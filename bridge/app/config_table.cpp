@@ -213,6 +213,23 @@ ConfigKey& ConfigTable::add_addresses(std::string path, std::vector<ListenAddres
   return key;
 }
 
+ConfigKey& ConfigTable::add_texts(std::string path, std::vector<std::string>& target, std::string help, TextCheck check) {
+  ConfigKey& key = keys_.emplace_back();
+  key.path = std::move(path);
+  key.help = std::move(help);
+  key.fallback = joined(target);
+  key.is_list = true;
+  key.get = [&target] { return target; };
+  key.set = [&target, check = std::move(check)](const std::vector<std::string>& items) -> Result<void> {
+    for (const std::string& item : items) {
+      if (auto checked = check(item); !checked) return checked;
+    }
+    target = items;
+    return {};
+  };
+  return key;
+}
+
 bool ConfigTable::is_ignored(const ConfigKey& key) const {
   return !ignored_root_.empty() && key.path.compare(0, ignored_root_.size() + 1, ignored_root_ + ":") == 0;
 }

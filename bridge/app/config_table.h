@@ -68,6 +68,9 @@ class ConfigTable {
   // At least one.
   ConfigKey& add_addresses(std::string path, std::vector<ListenAddress>& target, std::string help);
 
+  // Each item is looked at by `check`. May be empty.
+  ConfigKey& add_texts(std::string path, std::vector<std::string>& target, std::string help, TextCheck check);
+
   ConfigKey& add_integer(std::string path, int& target, int minimum, int maximum, std::string help);
   ConfigKey& add_integer(std::string path, std::size_t& target, std::size_t minimum, std::size_t maximum,
                          std::string help);

@@ -180,4 +180,44 @@ Result<std::vector<Endpoint>> endpoints_of(const json& document, std::vector<std
   return endpoints;
 }
 
+std::optional<Endpoint> parse_operation(std::string_view text) {
+  const auto space = text.find(' ');
+  if (space == 0 || space == std::string_view::npos) return std::nullopt;
+  const std::string_view method = text.substr(0, space);
+  const std::string_view path = text.substr(space + 1);
+  if (method.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string_view::npos) return std::nullopt;
+  if (path.empty() || path.front() != '/') return std::nullopt;
+  if (std::any_of(path.begin(), path.end(), [](char c) { return c <= ' ' || c > '~' || c == '?' || c == '#'; })) return std::nullopt;
+  Endpoint endpoint{std::string(method), std::string(path), true, std::nullopt, true};
+  return endpoint;
+}
+
+namespace {
+
+// `/a/{id}/b` and `/a/{key}/b` are one template.
+std::string without_names(std::string_view path) {
+  std::string text;
+  bool is_name = false;
+  for (const char c : path) {
+    if (c == '}') is_name = false;
+    if (!is_name) text += c;
+    if (c == '{') is_name = true;
+  }
+  return text;
+}
+
+}  // namespace
+
+void mark_repeatable(std::vector<Endpoint>& endpoints, const std::vector<Endpoint>& repeatable, bool adds_unlisted) {
+  for (const Endpoint& wanted : repeatable) {
+    const std::string path = without_names(wanted.path);
+    bool is_listed = false;
+    for (Endpoint& endpoint : endpoints) {
+      if (endpoint.method != wanted.method || without_names(endpoint.path) != path) continue;
+      endpoint.repeatable = is_listed = true;
+    }
+    if (!is_listed && adds_unlisted) endpoints.push_back(wanted);
+  }
+}
+
 }  // namespace outrigger::openapi

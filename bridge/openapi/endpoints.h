@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bridge/base/limits.h"
@@ -44,10 +45,19 @@ struct ServiceMetadata {
   std::string mount;             // `/billing`, `/`, `host:example.com`, `host:example.com/api`; empty = `/{service}`
   bool refuse_unlisted = false;  // UnlistedPaths: refuse
   bool rewrite_location = true;
+  bool idempotency_key = false;  // the service runs requests of one Idempotency-Key once: they may be repeated
   std::vector<Endpoint> endpoints;
   std::string document;    // OpenAPI 3 JSON text; empty if the service has none
   bool catch_all = false;  // no list of endpoints: any method on any path, `/{path}` in metrics and logs
   friend bool operator==(const ServiceMetadata&, const ServiceMetadata&) = default;
 };
+
+// `POST /reports/{id}` as an endpoint that may be repeated, hidden from the merged document. Nothing if it is not a method in
+// capitals, one space and a path template.
+std::optional<Endpoint> parse_operation(std::string_view text);
+
+// Marks those of `endpoints` that `repeatable` lists (same method, same template but for the names of its parameters), whatever
+// their document says of it. What is not listed in the document is added if `adds_unlisted`.
+void mark_repeatable(std::vector<Endpoint>& endpoints, const std::vector<Endpoint>& repeatable, bool adds_unlisted);
 
 }  // namespace outrigger::openapi

@@ -62,6 +62,7 @@ Result<ServiceMetadata> from_json(const json& object) {
     metadata.mount = object.value("mount", "");
     metadata.refuse_unlisted = object.value("refuseUnlisted", false);
     metadata.rewrite_location = object.value("rewriteLocation", true);
+    metadata.idempotency_key = object.value("idempotencyKey", false);
     metadata.catch_all = object.value("catchAll", false);
     metadata.document = object.value("document", "");
     if (metadata.service.empty()) return Error{Code::malformed, "service: empty"};
@@ -135,7 +136,7 @@ Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
   std::sort(endpoints.begin(), endpoints.end(), [](const json& a, const json& b) {
     return std::tie(a["path"], a["method"], a) < std::tie(b["path"], b["method"], b);
   });
-  const json object = {{"service", metadata.service},
+  json object = {{"service", metadata.service},
                        {"serviceVersion", metadata.service_version},
                        {"mount", metadata.mount},
                        {"refuseUnlisted", metadata.refuse_unlisted},
@@ -143,6 +144,8 @@ Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
                        {"catchAll", metadata.catch_all},
                        {"document", metadata.document},
                        {"endpoints", std::move(endpoints)}};
+  // Left out where it is false: what older sidecars announce keeps its hash.
+  if (metadata.idempotency_key) object["idempotencyKey"] = true;
   std::string text;
   try {
     text = object.dump();

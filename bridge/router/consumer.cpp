@@ -60,6 +60,7 @@ std::string_view name_of(DeliveryEnd end) {
     case DeliveryEnd::no_room: return "no_room";
     case DeliveryEnd::unreachable: return "unreachable";
     case DeliveryEnd::handed_back: return "handed_back";
+    case DeliveryEnd::moved_on: return "moved_on";
     case DeliveryEnd::body_too_large: return "body_too_large";
     case DeliveryEnd::body_missing: return "body_missing";
     case DeliveryEnd::expired: return "expired";
@@ -120,6 +121,7 @@ struct Consumer::Slot final : AnswerSink {
     return true;
   }
   bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
+  bool has_attempts_left() const { return delivery_count < request.max_attempts; }
   bool is_begun_or_later() const { return called_at != base::TimePoint{}; }
 
   Consumer& consumer;
@@ -144,6 +146,11 @@ struct Consumer::Slot final : AnswerSink {
   DeliveryEnd end = DeliveryEnd::unfinished;
   bool is_undelivered = false;
   std::uint64_t body_bytes = 0;    // of the request, as given to the service
+  // While handing_back: the delivery count that it leaves, and what it ends as, with a peer and without one.
+  std::uint32_t count_left = 0;
+  DeliveryEnd end_with_peer = DeliveryEnd::handed_back;
+  DeliveryEnd end_alone = DeliveryEnd::unreachable;
+  Fault fault_alone = Fault::service_unreachable;
 
   frames::Response answer;
   std::string body;                // of the answer
@@ -617,6 +624,11 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
       end = DeliveryEnd::no_room;
       break;
     case ServiceFailure::Kind::broken:
+      if (slot.may_run_again() && slot.has_attempts_left()) {
+        move_on(slot, std::move(failure.detail));
+        begin_waiting();
+        return;
+      }
       break;
   }
   answer_fault(slot, fault, end, std::move(failure.detail));
@@ -811,6 +823,23 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
   if (!slot.may_run_again() && slot.delivery_count != 1) {
     return answer_fault(slot, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
   }
+  slot.count_left = slot.delivery_count - 1;
+  slot.end_with_peer = DeliveryEnd::handed_back;
+  slot.end_alone = DeliveryEnd::unreachable;
+  slot.fault_alone = Fault::service_unreachable;
+  give_to_peer(slot, std::move(detail));
+}
+
+// What was begun, and may be begun again: the attempt stays counted.
+void Consumer::move_on(Slot& slot, std::string detail) {
+  slot.count_left = slot.delivery_count;
+  slot.end_with_peer = DeliveryEnd::moved_on;
+  slot.end_alone = DeliveryEnd::broken;
+  slot.fault_alone = Fault::bad_answer;
+  give_to_peer(slot, std::move(detail));
+}
+
+void Consumer::give_to_peer(Slot& slot, std::string detail) {
   slot.state = SlotState::handing_back;
   if (!bus_.is_connected()) return;  // goes on in on_bus_connected
   if (is_draining_) return hand_back(slot);
@@ -825,7 +854,7 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
         channels.push_back(names_.alive_channel(options_.service, name));
       }
     }
-    if (channels.empty()) return answer_fault(*waiting, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
+    if (channels.empty()) return answer_fault(*waiting, waiting->fault_alone, waiting->end_alone, std::move(detail));
     bus_.subscribers(std::move(channels), [this, serial, detail = std::move(detail)](
                                               Result<std::vector<std::uint64_t>> counts) mutable {
       Slot* slot_now = find(serial);
@@ -833,7 +862,7 @@ void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
       if (!counts && counts.error().code == Code::outcome_unknown) return;
       const bool has_peer =
           counts && std::any_of(counts->begin(), counts->end(), [](std::uint64_t count) { return count > 0; });
-      if (!has_peer) return answer_fault(*slot_now, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
+      if (!has_peer) return answer_fault(*slot_now, slot_now->fault_alone, slot_now->end_alone, std::move(detail));
       hand_back(*slot_now);
     });
   });
@@ -850,17 +879,19 @@ void Consumer::never_run_again(const Slot& slot, Fault answer) {
 
 void Consumer::hand_back(Slot& slot) {
   slot.state = SlotState::handing_back;
-  slot.end = DeliveryEnd::handed_back;
+  slot.end = slot.end_with_peer;
   slot.timer.cancel();
   never_run_again(slot, Fault::service_unreachable);
   if (!bus_.is_connected()) return;
   bus_.hand_back(options_.queues[slot.queue], options_.instance,
-                 {{slot.entry, slot.delivery_count, slot.delivery_count - 1}},
+                 {{slot.entry, slot.delivery_count, slot.count_left}},
                  [this, serial = slot.serial](Result<std::vector<EntryId>> moved) {
                    Slot* handed = find(serial);
                    if (handed == nullptr || handed->state != SlotState::handing_back) return;
                    if (!moved) return on_hand_back_failed(*handed, moved.error());
-                   if (!moved->empty()) ++counters_.handed_back;
+                   if (!moved->empty()) {
+                     ++(handed->end == DeliveryEnd::moved_on ? counters_.moved_on : counters_.handed_back);
+                   }
                    // Also when nothing moved: an earlier try whose reply was lost may have done it.
                    if (!is_draining_) parked_by_us_.push_back({handed->queue, handed->entry, loop_.now()});
                    let_go(*handed);
@@ -875,8 +906,8 @@ void Consumer::on_hand_back_failed(Slot& slot, const Error& why) {
   // It stays in hand until a reply was read: on_bus_connected asks again.
   if (why.code == Code::outcome_unknown || why.code == Code::closed) return;
   if (why.code == Code::not_found) return let_go(slot);
-  const Fault fault = known == never_again_.end() ? Fault::service_unreachable : known->second;
-  answer_fault(slot, fault, fault == Fault::outcome_unknown ? DeliveryEnd::outcome_unknown : DeliveryEnd::unreachable,
+  const Fault fault = known == never_again_.end() ? slot.fault_alone : known->second;
+  answer_fault(slot, fault, fault == Fault::outcome_unknown ? DeliveryEnd::outcome_unknown : slot.end_alone,
                "it cannot be handed back: " + why.detail);
 }
 

@@ -31,7 +31,8 @@ struct ConsumerCounters {
   std::uint64_t answered = 0;         // answers confirmed by the bus and settled
   std::uint64_t redelivered = 0;      // obtained with a delivery count above 1
   std::uint64_t taken_over = 0;
-  std::uint64_t handed_back = 0;
+  std::uint64_t handed_back = 0;      // not begun
+  std::uint64_t moved_on = 0;         // begun, broken off by the service, given to another instance
   std::uint64_t outcome_unknown = 0;  // answered so
   std::uint64_t expired = 0;
   std::uint64_t duplicates = 0;       // same request id already in hand
@@ -51,6 +52,7 @@ enum class DeliveryEnd : std::uint8_t {
   no_room,          // there was no memory for the service's answer
   unreachable,      // no connection to the service, and nobody to hand it back to: not run
   handed_back,      // to another instance: not run
+  moved_on,         // the service broke off; it may run again, and another instance was given it
   body_too_large,   // the request's body is above the limit: not run
   body_missing,     // a piece of the request's body did not come: not run
   expired,          // its deadline had passed: not run
@@ -171,6 +173,8 @@ class Consumer final : private messaging::GroupReaderHandler,
   void on_settled(Serial serial, base::Result<void> result);
   void hand_back(Slot& slot);
   void hand_back_or_fail(Slot& slot, std::string detail);
+  void move_on(Slot& slot, std::string detail);
+  void give_to_peer(Slot& slot, std::string detail);
   void on_hand_back_failed(Slot& slot, const base::Error& why);
   void report_end(const Slot& slot);
   void never_run_again(const Slot& slot, frames::Fault answer);

@@ -536,6 +536,21 @@ TEST_F(ConfigEffect, sidecar) {
     stage.gateway().kill_hard();  // nobody is left to answer: the client need not wait for its deadline
     return std::string(was_cut ? "log: the drain time is over" : "it waited");
   };
+  // What a POST to `target` says of itself on its way.
+  const auto marked = [](const char* target, Fields fields) {
+    return [target, fields](Stage& stage) {
+      stage.wait_for_route();
+      stage.hold_requests();
+      Asking asking(stage.port(), make_request("POST", target, fields, "x"));
+      EXPECT_TRUE(eventually("a request at the service", [&] { return stage.service().held() > 0; }));
+      const std::string frames = stage.server().cli({"XRANGE", "router:requests:billing", "-", "+"});
+      const std::size_t post = frames.find("\"method\":\"POST\"");
+      EXPECT_NE(post, std::string::npos);
+      const bool is_marked = frames.substr(post, frames.find('\n', post) - post).find("\"repeatable\":true") != std::string::npos;
+      stage.service().release();
+      return std::string("\"repeatable\":true: ") + (is_marked ? "yes" : "no");
+    };
+  };
   const auto lines = [](Stage& stage) {
     stage.wait_for_route();
     EXPECT_TRUE(stage.sidecar().terminate());
@@ -550,6 +565,10 @@ TEST_F(ConfigEffect, sidecar) {
       {"Sidecar:Service:Name", "orders", mounted, "200 at /billing/", "200 at /orders/"},
       {"Sidecar:Service:Mount", "/pay", mounted, "200 at /billing/", "200 at /pay/"},
       {"Sidecar:Service:UnlistedPaths", "refuse", unlisted, "200 ", "404 no-route"},
+      {"Sidecar:Service:Repeatable__0", "POST /again", marked("/billing/again", {}), "\"repeatable\":true: no",
+       "\"repeatable\":true: yes"},
+      {"Sidecar:Service:IdempotencyKey", "true", marked("/billing/pay", {{"Idempotency-Key", "k1"}}),
+       "\"repeatable\":true: no", "\"repeatable\":true: yes"},
       {"Sidecar:Service:HealthPath", "/up", asked_for_health, "", "the service is asked for /up"},
       {"Sidecar:Service:OpenApiPath", "/api.json", asked_for_document, "the service is asked for the usual paths",
        "the service is asked for /api.json"},

@@ -521,6 +521,7 @@ std::string another_value(const app::ConfigKey& key) {
       break;
   }
   return name == "Upstream"                                          ? "http://other"
+         : name == "Repeatable"                                      ? "POST /other"
          : name == "ConnectionString"                                ? "other:1"
          : name == "Mount" || name.find("Path") != std::string::npos ? "/other"
          : key.fallback.find("router:") == 0                         ? "other" + key.fallback.substr(6)

@@ -64,6 +64,56 @@ class ConsumerTest : public DeliveryTest {
   const std::string reply_to_ = names_.reply_stream(process_id('f'), 0, 1);
 };
 
+// ---- A service that breaks off
+
+TEST_F(ConsumerTest, repeatable_that_the_service_broke_off_is_moved_to_a_peer_as_the_next_attempt) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::break_off;
+  const std::string id = put(get("moved"));
+  settle();
+  EXPECT_EQ(told(), "bad-answer");  // nobody else is there
+
+  Sidecar& b = add_unready('b');
+  const std::string second = put(get("again"));
+  settle();
+  EXPECT_EQ(a.service.times_begun(second), 1u);
+  EXPECT_EQ(owner(), "parked");
+  EXPECT_EQ(server_.pending(kQueue)[0].delivery_count, 1u);
+  b.consumer.set_service_ready(true);
+  advance(1s);
+  EXPECT_EQ(b.service.begun, std::vector{second});
+  EXPECT_EQ(told(), "bad-answer 200");
+  EXPECT_EQ(answers()[1].attempt, 2u);
+  EXPECT_EQ(a.ended, (std::vector<std::string>{"broken", "moved_on"}));
+  EXPECT_EQ(a.counters().moved_on, 1u);
+  EXPECT_EQ(a.counters().handed_back, 0u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(ConsumerTest, what_breaks_every_service_is_begun_max_attempts_times) {
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = b.service.reaction = Reaction::break_off;
+  const std::string id = put(get("poison"));
+  for (int i = 0; i < 20; ++i) advance(500ms);
+  EXPECT_EQ(times_begun(id), 3u);
+  EXPECT_EQ(told(), "bad-answer");
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(ConsumerTest, what_may_not_run_twice_is_not_moved_when_the_service_breaks_off) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::break_off;
+  Sidecar& b = add_unready('b');
+  const std::string id = put(post("once"));
+  settle();
+  b.consumer.set_service_ready(true);
+  for (int i = 0; i < 6; ++i) advance(500ms);
+  EXPECT_EQ(times_begun(id), 1u);
+  EXPECT_EQ(told(), "bad-answer");
+  EXPECT_TRUE(is_queue_empty());
+}
+
 // ---- Claim
 
 TEST_F(ConsumerTest, request_is_run_answered_and_settled) {
