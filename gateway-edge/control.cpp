@@ -1,6 +1,7 @@
 #include "gateway-edge/control.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -42,8 +43,15 @@ Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueN
 
 Control::~Control() = default;
 
+std::int64_t Control::now_ms() const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now().time_since_epoch()).count();
+}
+
 void Control::on_entries(const std::string&, std::span<const EntryView> entries) {
   has_looked_ = true;
+  // What was there before the last look was read by it: nothing is older, even if the server's clock was moved meanwhile.
+  const std::int64_t since_last_read = last_read_ms_ ? now_ms() - *last_read_ms_ : std::numeric_limits<std::int64_t>::max();
+  last_read_ms_ = now_ms();
   for (const EntryView& entry : entries) {
     auto frame = decoder_.decode(entry.fields);
     if (!frame) {
@@ -51,12 +59,15 @@ void Control::on_entries(const std::string&, std::span<const EntryView> entries)
       base::log_debug("skipped a control frame", {{"why", frame.error().detail}});
       continue;
     }
-    const auto at_ms = static_cast<std::int64_t>(entry.id.ms);
+    // Its age counts by the server's clock, once; from then on time passes by ours, whatever becomes of the server's.
+    const std::int64_t now = now_ms();
+    const std::int64_t age = bus_.now_ms() - static_cast<std::int64_t>(entry.id.ms);
+    const std::int64_t at_ms = now - std::clamp<std::int64_t>(age, 0, since_last_read);
     Result<void> received;
     if (const auto* instance = std::get_if<frames::InstanceFrame>(&*frame)) {
-      received = registry_.receive(*instance, at_ms, bus_.now_ms());
+      received = registry_.receive(*instance, at_ms, now);
     } else if (const auto* update = std::get_if<frames::EndpointsUpdate>(&*frame)) {
-      received = registry_.receive(*update, at_ms, bus_.now_ms());
+      received = registry_.receive(*update, at_ms, now);
     }
     if (received) continue;
     ++refused_frames_;
@@ -101,10 +112,10 @@ void Control::tick() {
   // While writes are refused heartbeats are, too: whose stay away then is not gone, and his routes are not either.
   if (status.refuses_writes) {
     refused_at_ = loop_.now();
-    for (auto& [service, since] : without_instances_since_) since = bus_.now_ms();
+    for (auto& [service, since] : without_instances_since_) since = now_ms();
   }
   // Shortly after a reconnect, or a refusal, the heartbeats of the meantime are still being read.
-  if (loop_.now() - std::max(bus_.connected_since(), refused_at_) > 5 * kTick) registry_.advance(bus_.now_ms());
+  if (loop_.now() - std::max(bus_.connected_since(), refused_at_) > 5 * kTick) registry_.advance(now_ms());
   refresh();
 }
 
@@ -124,12 +135,16 @@ void Control::refresh() {
     if (service.live_instances > 0) {
       without_instances_since_.erase(name);
     } else {
-      const auto [since, is_new] = without_instances_since_.try_emplace(name, bus_.now_ms());
-      grace_ended = grace_ended || (routed_.contains(name) && bus_.now_ms() - since->second > kRouteGraceMs);
+      const auto [since, is_new] = without_instances_since_.try_emplace(name, now_ms());
+      grace_ended = grace_ended || (routed_.contains(name) && now_ms() - since->second > kRouteGraceMs);
     }
   }
   forget_unused();
-  const bool is_first_look = has_looked_ && !std::exchange(has_published_look_, has_looked_);
+  // Not before what the first look found has been fetched, too, or was found missing.
+  is_known_ = is_known_ || (has_looked_ && std::none_of(metadata_.begin(), metadata_.end(), [](const auto& item) {
+    return item.second.value == nullptr && item.second.retry_at == base::TimePoint{};
+  }));
+  const bool is_first_look = is_known_ && !std::exchange(has_published_look_, is_known_);
   if (published_revision_ == registry_.revision() && !std::exchange(has_new_metadata_, false) && !grace_ended &&
       !is_first_look) {
     return;
@@ -236,7 +251,7 @@ void Control::publish_view() {
       addresses->add(name, {address->queue, address->instances});
     }
     const auto empty_since = without_instances_since_.find(name);
-    if (empty_since != without_instances_since_.end() && bus_.now_ms() - empty_since->second > kRouteGraceMs) continue;
+    if (empty_since != without_instances_since_.end() && now_ms() - empty_since->second > kRouteGraceMs) continue;
     const auto metadata = metadata_.find(std::string(service.metadata_hash));
     auto value = metadata == metadata_.end() ? nullptr : metadata->second.value;
     if (value == nullptr) {
@@ -277,7 +292,7 @@ void Control::publish_view() {
   }
   shown_ = std::move(shown);
   auto view = std::make_shared<RoutingView>();
-  view->is_known = has_looked_;
+  view->is_known = is_known_;
   view->routes = routes_;
   view->addresses = std::move(addresses);
   view->openapi_json = openapi_json_;

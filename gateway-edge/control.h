@@ -2,8 +2,10 @@
 // missing), and publishes a new RoutingView whenever something changed. One per process, on the main loop.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -34,7 +36,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   std::size_t route_conflicts() const { return routes_ == nullptr ? 0 : routes_->conflicts().size(); }
   std::uint64_t refused_frames() const { return refused_frames_; }
   // The retained part of the control stream was read once: the view is not just empty for want of looking.
-  bool has_looked() const { return has_looked_; }
+  bool has_looked() const { return is_known_; }
 
   // For operators: what is known, and the table in effect (nullptr before the first).
   const router::Registry& registry() const { return registry_; }
@@ -45,7 +47,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   // What the merged OpenAPI document had to leave out.
   const std::vector<std::string>& openapi_problems() const { return openapi_problems_; }
   const std::string& region() const { return options_.region; }
-  std::int64_t bus_now_ms() const { return bus_.now_ms(); }
+  // What the registry counts by: milliseconds of this process' own steady clock.
+  std::int64_t now_ms() const;
   bool is_bus_connected() const { return bus_.is_connected(); }
   // Asks one live instance to register anew, or all with an empty id. Returns how many were asked.
   std::size_t ask_to_replay(std::string_view instance);
@@ -84,6 +87,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   std::uint64_t published_revision_ = 0;
   bool has_new_metadata_ = false;
   bool refresh_is_due_ = false;
+  std::optional<std::int64_t> last_read_ms_;  // something was read from the control stream, by now_ms()
+  bool is_known_ = false;           // what was there at the start is
   bool has_looked_ = false;
   bool has_published_look_ = false;
   base::TimePoint refused_at_;  // when the bus was last seen to refuse writes

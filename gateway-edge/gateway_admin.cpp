@@ -39,7 +39,7 @@ AdminAnswer show_instances(const Control& control, const AdminQuery& query) {
                        {"state", to_string(instance->state)},
                        {"registered", base::to_rfc3339(base::WallMillis(instance->registered_ms))},
                        {"last_seen", base::to_rfc3339(base::WallMillis(instance->last_seen_ms))},
-                       {"last_seen_ms_ago", control.bus_now_ms() - instance->last_seen_ms},
+                       {"last_seen_ms_ago", control.now_ms() - instance->last_seen_ms},
                        {"interval_ms", frame.interval_ms},
                        {"queues", frame.queues},
                        {"group", frame.group},

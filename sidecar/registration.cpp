@@ -16,12 +16,14 @@ using namespace std::chrono_literals;
 namespace limits = base::limits;
 
 constexpr base::Duration kMetadataTtl = std::chrono::hours(24 * 7);
+constexpr base::Duration kRefreshInterval = 60s;  // gateways ask at once where it is missing
 constexpr base::Duration kRetry = 500ms;
 
 }  // namespace
 
 Registration::Registration(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options)
-    : bus_(bus),
+    : loop_(loop),
+      bus_(bus),
       names_(names),
       identity_(std::move(options.identity)),
       interval_(options.interval),
@@ -65,6 +67,7 @@ void Registration::announce() {
 
 void Registration::store_metadata(bool announce_update) {
   const std::string key = names_.endpoints_key(identity_.service, identity_.metadata_hash);
+  refreshed_at_ = loop_.now();
   // The TTL is refreshed where the bytes are there: one copy, however many replicas.
   bus_.refresh_ttl(key, kMetadataTtl, [this, key, announce_update](Result<bool> is_there) {
     if (!is_there) {
@@ -135,7 +138,7 @@ void Registration::beat() {
   if (is_over_ || !bus_.is_connected()) return;
   if (!has_said_hello_) return announce();
   say(FrameType::heartbeat);
-  store_metadata(false);
+  if (loop_.now() - refreshed_at_ >= kRefreshInterval) store_metadata(false);
 }
 
 void Registration::on_resync_requested(const frames::ResyncRequest& request) {

@@ -49,6 +49,7 @@ class Registration final : private messaging::BusObserver {
   void say_endpoints();
   void beat();
 
+  net::EventLoop& loop_;
   messaging::Bus& bus_;
   const frames::QueueNames& names_;
   frames::InstanceFrame identity_;
@@ -57,6 +58,7 @@ class Registration final : private messaging::BusObserver {
   std::string metadata_bytes_;
   bool has_said_hello_ = false;
   bool is_over_ = false;
+  base::TimePoint refreshed_at_{};  // the metadata's TTL
   net::Timer beat_timer_;
 };
 

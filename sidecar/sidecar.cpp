@@ -13,6 +13,8 @@ namespace {
 using frames::InstanceState;
 using namespace std::chrono_literals;
 
+// Whoever reads is seen each block time; one that is not, and owns nothing, makes the queue anew should it come back.
+constexpr std::chrono::milliseconds kDeadAfter = 15s;
 constexpr base::Duration kLeaveTime = 1s;  // for goodbye and the removal of what is ours, after the drain
 
 net::Endpoint endpoint_of(const base::HostPort& upstream) { return net::Endpoint::tcp(upstream.host, upstream.port); }
@@ -67,6 +69,8 @@ router::Consumer::Options consumer_options(const SidecarConfig& config, const st
   options.batch_size = static_cast<std::uint32_t>(config.messaging.batch_size);
   options.lease = config.messaging.lease_duration;
   options.redelivery_always = config.messaging.redelivery == app::Redelivery::always;
+  options.dead_letters = {config.messaging.dead_letters, config.messaging.dead_letter_bytes};
+  options.keeps_expired = config.messaging.dead_letter_expired;
   options.body_limit = config.limits.body_bytes;
   options.buffered = &buffered;
   return options;
@@ -306,6 +310,7 @@ std::string Sidecar::describe_status() const {
         {"moved_on", counts.moved_on},
         {"outcome_unknown", counts.outcome_unknown},
         {"expired", counts.expired},
+        {"cancelled", counts.cancelled},
         {"duplicates", counts.duplicates},
         {"malformed", counts.malformed},
         {"undeliverable", counts.undeliverable},
@@ -342,7 +347,8 @@ void Sidecar::leave(bool is_done) {
     // Narrow addresses end with their last reader; the base address stays, callers may queue there.
     if (!is_done || queue == queues_.back()) continue;
     ++*left;
-    bus_.remove_unused(queue, [next](base::Result<bool>) { next(); });
+    const std::int64_t dead_after_ms = std::max<std::int64_t>(config_.messaging.lease_duration.count(), kDeadAfter.count());
+    bus_.remove_unused(queue, dead_after_ms, [next](base::Result<bool>) { next(); });
   }
 }
 

@@ -65,13 +65,15 @@ void SidecarMetrics::write(MetricsWriter& out) const {
   counter("outrigger_outcome_unknown_total", "Requests answered so, since they may have been run before.",
           counters.outcome_unknown);
   counter("outrigger_expired_total", "Requests dropped unbegun, since their deadline had passed.", counters.expired);
-  // Neither is done yet: the families stand at 0, so that rules over them may be written.
-  counter("outrigger_cancelled_total", "Requests whose caller said that it had left.", 0);
+  counter("outrigger_cancelled_total", "Requests whose caller said that it had left.", counters.cancelled);
   out.family(MetricType::counter, "outrigger_dead_letters_total", "Requests that were given up and kept for the operator.");
-  out.sample({{"service", service_}, {"reason", "attempts"}}, std::uint64_t{0});
+  for (std::size_t i = 0; i < router::kDeadReasons; ++i) {
+    out.sample({{"service", service_}, {"reason", name_of(static_cast<router::DeadReason>(i))}}, counters.dead_letters[i]);
+  }
   counter("outrigger_taken_over_total", "Requests taken from instances that were gone.", counters.taken_over);
   counter("outrigger_handed_back_total", "Requests given back unbegun, for another instance to take.",
           counters.handed_back);
+  counter("outrigger_moved_on_total", "Requests that the service broke off, given to another instance.", counters.moved_on);
   counter("outrigger_duplicates_total", "Requests that were in hand already, written twice by their caller.",
           counters.duplicates);
   counter("outrigger_undeliverable_total", "Answers that could not be given to their caller by the deadline.",

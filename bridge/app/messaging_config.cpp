@@ -38,10 +38,10 @@ constexpr std::array<NameKey, 10> kNameKeys{
      {"ControlQueueName", &Names::control, "Stream of HELLO, HEARTBEAT and their kin."},
      {"InboxQueueTemplate", &Names::inbox_template, "Stream of what is meant for one sidecar."},
      {"EndpointsKeyTemplate", &Names::endpoints_template, "Key of a service's endpoints and OpenAPI document."},
-     {"DeadQueueTemplate", &Names::dead_template, "Stream of dead letters.", false},
+     {"DeadQueueTemplate", &Names::dead_template, "Stream of dead letters."},
      {"AliveChannelTemplate", &Names::alive_template, "Channel that shows whether a sidecar's connection lives."},
-     {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL.", false},
-     {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled request ids, by expiry.", false},
+     {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL and LOOK."},
+     {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled requests, by expiry."},
      {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes consumers in wake mode notify.", false}}};
 
 void check_database(ConfigReading& reading, const std::string& section, MessagingConfig& config) {
@@ -98,6 +98,12 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
       "safe: what may not run twice never does; always: at-least-once for everything. The sidecar's.");
   table.add_integer(at + "MaxAttempts", config.max_attempts, 1, 100,
                     "Calls of the service that may begin for one request before it is answered 502. The gateway's.");
+  table.add_integer(at + "DeadLetters:MaxCount", config.dead_letters, 0, 1'000'000,
+                    "Requests that were given up and are kept per service, the newest ones; 0: none. The sidecar's.");
+  table.add_size(at + "DeadLetters:MaxBytes", config.dead_letter_bytes, 1024 * 1024, std::size_t{64} << 30,
+                 "Most memory they may take at Valkey, per service. The sidecar's.");
+  table.add_boolean(at + "DeadLetters:Expired", config.dead_letter_expired,
+                    "Keeps also those whose deadline passed before they were begun. The sidecar's.");
   table.add_text(at + "KeyPrefix", config.names.key_prefix, "First part of each name below that is not set itself.",
                  check_prefix);
   const auto defaults = frames::QueueNames::make({});

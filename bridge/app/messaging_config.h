@@ -35,6 +35,9 @@ struct MessagingConfig {
   std::size_t max_queue_depth = base::limits::kMaxQueueDepth;
   Redelivery redelivery = Redelivery::safe;
   int max_attempts = base::limits::kMaxAttempts;
+  std::size_t dead_letters = base::limits::kDeadLetters;  // per service; 0: none are kept
+  std::size_t dead_letter_bytes = base::limits::kDeadLetterBytes;
+  bool dead_letter_expired = false;
 
   // Prefix, templates, consumer group, database, hash tags: complete after finish_messaging, which proves that
   // QueueNames::make takes them.

@@ -53,6 +53,9 @@ inline constexpr auto kHeartbeatInterval = 10s;
 inline constexpr auto kBlockTime = 5s;                     // BLOCK of XREAD/XREADGROUP
 inline constexpr auto kReconnectCap = 1s;                  // jittered back-off never waits for longer
 inline constexpr int kMaxAttempts = 3;
+inline constexpr std::size_t kCancelledKept = 10000;       // per service, for sidecars that were away: 1 MiB
+inline constexpr std::size_t kDeadLetters = 1000;          // per service; more is not read by anybody
+inline constexpr std::size_t kDeadLetterBytes = 64 * kMiB;
 inline constexpr auto kStreamTtl = 120s;                   // reply and inbox streams die with their owner
 inline constexpr auto kStreamTtlRefresh = 30s;
 

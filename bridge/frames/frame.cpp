@@ -18,6 +18,8 @@ std::string_view name_of(FrameType type) {
       return "RESPONSE_STREAM_DATA";
     case FrameType::cancel:
       return "CANCEL";
+    case FrameType::look:
+      return "LOOK";
     case FrameType::resync_request:
       return "RESYNC_REQUEST";
     case FrameType::endpoints_update:

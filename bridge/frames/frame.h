@@ -28,6 +28,7 @@ enum class FrameType : std::uint8_t {
   accept = 32,
   goodbye = 33,
   credit = 34,
+  look = 35,
 };
 
 inline constexpr int kMinProtocolVersion = 1;
@@ -160,6 +161,12 @@ struct Cancel {
   friend bool operator==(const Cancel&, const Cancel&) = default;
 };
 
+// LOOK 35, on the channel only, as `{v,t}`: an instance is gone or handed something back, so that who is there should look for
+// what nobody works on now, and not only when it is due.
+struct Look {
+  friend bool operator==(const Look&, const Look&) = default;
+};
+
 // CREDIT 34: more body bytes may be sent.
 struct Credit {
   std::string id;
@@ -178,5 +185,8 @@ std::string_view name_of(Fault fault);
 
 using Frame =
     std::variant<InstanceFrame, EndpointsUpdate, ResyncRequest, Request, Response, StreamData, Accept, Cancel, Credit>;
+
+// What is published on a service's channel, and never stands in a stream.
+using Message = std::variant<Cancel, Look>;
 
 }  // namespace outrigger::frames

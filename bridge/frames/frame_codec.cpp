@@ -165,6 +165,8 @@ std::string_view type_text(FrameType type) {
       return "33";
     case FrameType::credit:
       return "34";
+    case FrameType::look:
+      return "35";
   }
   return {};
 }
@@ -644,7 +646,8 @@ Result<Frame> read_credit(HeadReader& head) {
 }
 
 bool is_known_in_streams(unsigned type) {
-  return type <= 255 && static_cast<FrameType>(type) != FrameType::cancel &&
+  const bool is_message = type == static_cast<unsigned>(FrameType::cancel) || type == static_cast<unsigned>(FrameType::look);
+  return type <= 255 && !is_message &&
          !type_text(static_cast<FrameType>(type)).empty();
 }
 
@@ -782,6 +785,8 @@ Result<std::string> encode_cancel(const Cancel& frame) {
   return head.finish(limits::kControlFrameBytes);
 }
 
+std::string encode_look() { return R"({"v":1,"t":35})"; }
+
 struct FrameDecoder::State {
   dom::parser parser{limits::kFrameHeadBytes};
   std::array<char, limits::kFrameHeadBytes + simdjson::SIMDJSON_PADDING> head;  // the parser reads past the end
@@ -852,12 +857,13 @@ Result<Frame> FrameDecoder::decode(std::span<const EntryField> fields) {
     case FrameType::credit:
       return read_credit(head);
     case FrameType::cancel:
+    case FrameType::look:
       break;  // refused above
   }
   return Error{Code::unsupported, "type " + std::to_string(*type_number)};
 }
 
-Result<Cancel> FrameDecoder::decode_cancel(std::string_view text) {
+Result<Message> FrameDecoder::decode_message(std::string_view text) {
   if (text.size() > limits::kControlFrameBytes) return Error{Code::too_large, "head is above its limit"};
   const Result<dom::object> object = state_->parse(text);
   if (!object) return object.error();
@@ -869,10 +875,11 @@ Result<Cancel> FrameDecoder::decode_cancel(std::string_view text) {
   head.number("v", version, required, 0, 1'000'000);
   head.number("t", type, required, 0, 1'000'000);
   if (version < kMinProtocolVersion || version > kMaxProtocolVersion) head.unsupported("v");
+  if (type == static_cast<unsigned>(FrameType::look)) return head.finish<Message>(Look{});
   if (type != static_cast<unsigned>(FrameType::cancel)) head.unsupported("t");
   head.checked("id", frame.id, required, is_request_id);
   head.text("reason", frame.reason, optional, kAnyText);
-  return head.finish<Cancel>(std::move(frame));
+  return head.finish<Message>(std::move(frame));
 }
 
 }  // namespace outrigger::frames

@@ -62,6 +62,8 @@ base::Result<EncodedFrame> encode(StreamData&&) = delete;
 
 // CANCEL never stands in a stream: this text is published on the channel and kept in the sorted set. Errors as above.
 base::Result<std::string> encode_cancel(const Cancel& frame);
+// LOOK, published on the channel and kept nowhere.
+std::string encode_look();
 
 // Reads what others wrote. Every byte is untrusted: limits come before allocations, and no detail of an error repeats a
 // byte of the input. Holds a buffer for a head and a parser that grows to some 15 times the largest head seen (under 1
@@ -81,8 +83,8 @@ class FrameDecoder {
   //   forbidden    a name of a queue or key is not of its configured kind; the detail names the member
   base::Result<Frame> decode(std::span<const EntryField> fields);
 
-  // The text of a CANCEL. Errors as above.
-  base::Result<Cancel> decode_cancel(std::string_view text);
+  // The text of a message on a channel, or of CANCEL in the sorted set. Errors as above.
+  base::Result<Message> decode_message(std::string_view text);
 
  private:
   struct State;

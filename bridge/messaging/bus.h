@@ -151,11 +151,24 @@ class CursorReader {
   virtual ~CursorReader() = default;
 };
 
-// The subscription that shows the others that this instance lives (`router:alive:…`). Ends with the object.
-class AliveSubscription {
+// A subscription to channels; that to `router:alive:…` shows the others that this instance lives. Ends with the object.
+class Subscription {
  public:
-  virtual ~AliveSubscription() = default;
+  virtual ~Subscription() = default;
+  // The server has confirmed all of its channels, and the connection stands as far as is known.
   virtual bool is_confirmed() const = 0;
+};
+
+// A CANCEL for the sorted set: its text, and until when (Valkey's milliseconds) it may be of use.
+struct Cancellation {
+  std::string text;
+  std::int64_t until_ms = 0;
+};
+
+// What a stream of dead letters may hold; the oldest go first.
+struct DeadLetterLimits {
+  std::size_t count = 0;
+  std::size_t bytes = 0;  // as the server counts them
 };
 
 class Bus {
@@ -169,6 +182,8 @@ class Bus {
   // Valkey's clock in milliseconds, as estimated, and the most it may be wrong by.
   virtual std::int64_t now_ms() const = 0;
   virtual std::int64_t clock_error_ms() const = 0;
+  // Something came whose time does not fit: the clock is asked anew, at most once a second.
+  virtual void doubt_clock() = 0;
   // When the command connection last came up or the incarnation last changed (loop time).
   virtual base::TimePoint connected_since() const = 0;
   virtual BusStatus status() const { return {}; }
@@ -191,7 +206,8 @@ class Bus {
   // Tells the holding rule of the highest id delivered to this process. Entries held below it are deleted.
   virtual void note_delivered(const std::string& queue, EntryId id) = 0;
 
-  // Makes stream and group (from the first entry) if missing.
+  // Makes stream and group if missing. Entries of a stream that had lost its group are parked, counted as delivered once:
+  // nobody knows whether they were.
   virtual void ensure_group(const std::string& queue, Done<void> done) = 0;
   // The same, and makes `consumer` a member of the group: others see it though nothing was delivered to it yet (Redis 7.0
   // does not show who only waits in a blocked read).
@@ -222,12 +238,17 @@ class Bus {
   // Removes `consumer` if nothing is pending for it.
   virtual void remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) = 0;
   // Deletes a queue that nobody uses: it is empty, nothing is pending, the group is its only one, and has no consumer but
-  // `parked`. The result says whether it was deleted; a missing one was not.
-  virtual void remove_unused(const std::string& queue, Done<bool> done) = 0;
+  // `parked` and such as were not seen for `dead_after_ms`. The result says whether it was deleted; a missing one was not.
+  virtual void remove_unused(const std::string& queue, std::int64_t dead_after_ms, Done<bool> done) = 0;
   virtual void queue_length(const std::string& queue, Done<std::uint64_t> done) = 0;
   // One step over all of these queues; missing ones have nothing in them. Changes nothing, and costs the same whatever is
   // in the queues.
   virtual void queue_statistics(std::vector<std::string> queues, Done<QueueStatistics> done) = 0;
+  // Keeps an entry that is given up for the operator: the fields it has in `queue`, and `more` beside them, become the newest
+  // entry of `dead`. Nothing happens where the entry is gone (nullopt). It is still pending afterwards.
+  virtual void bury(const std::string& queue, EntryId id, const std::string& dead,
+                    std::vector<std::pair<std::string, std::string>> more, DeadLetterLimits limits,
+                    Done<std::optional<EntryId>> done) = 0;
   // The names of the group's consumers.
   virtual void consumers(const std::string& queue, Done<std::vector<std::string>> done) = 0;
 
@@ -239,6 +260,14 @@ class Bus {
   virtual void remove_key(const std::string& key) = 0;
   // How many subscribers each channel has, in the order asked.
   virtual void subscribers(std::vector<std::string> channels, Done<std::vector<std::uint64_t>> done) = 0;
+
+  // To whoever is subscribed now. Nobody is told whether somebody was.
+  virtual void tell(const std::string& channel, std::string message) = 0;
+  // The same, and kept in a sorted set by expiry for who is not; the set holds limits::kCancelledKept at most and ends with
+  // its last member.
+  virtual void cancel(const std::string& channel, const std::string& set, std::vector<Cancellation> cancellations) = 0;
+  // The texts in the set that may still be of use.
+  virtual void cancelled(const std::string& set, Done<std::vector<std::string>> done) = 0;
 
   // Metadata and small coordination keys.
   virtual void get(const std::string& key, Done<std::optional<std::string>> done) = 0;
@@ -254,9 +283,14 @@ class Bus {
     std::string stream;
     EntryId after;
   };
-  virtual std::unique_ptr<CursorReader> make_cursor_reader(std::vector<Cursor> cursors, CursorReaderHandler& handler) = 0;
-  virtual std::unique_ptr<AliveSubscription> make_alive_subscription(std::string channel,
-                                                                     base::UniqueFunction<void(bool)> on_changed) = 0;
+  // `is_rare`: what comes is seldom and in no hurry, so that a connection that died quietly may be noticed later.
+  virtual std::unique_ptr<CursorReader> make_cursor_reader(std::vector<Cursor> cursors, CursorReaderHandler& handler,
+                                                           bool is_rare = false) = 0;
+  // `on_changed` is told when it becomes confirmed and when it is lost, `on_message` of what is published (may be empty).
+  using OnMessage = base::UniqueFunction<void(std::string_view channel, std::string_view message)>;
+  virtual std::unique_ptr<Subscription> make_subscription(std::vector<std::string> channels,
+                                                          base::UniqueFunction<void(bool)> on_changed,
+                                                          OnMessage on_message) = 0;
 };
 
 }  // namespace outrigger::messaging

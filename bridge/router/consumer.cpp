@@ -21,7 +21,12 @@ using messaging::PendingEntry;
 using namespace std::chrono_literals;
 namespace limits = base::limits;
 
-constexpr Duration kLookInterval = 1s;         // idle cost: one XPENDING per second and address
+constexpr Duration kLookInterval = 1s;
+// Idle, one XPENDING per address in so long. Who waits for an answer notices first, and says LOOK.
+constexpr Duration kLookIntervalIdle = 20s;
+constexpr Duration kActiveFor = 10s;           // after the last delivery, or LOOK
+constexpr int kIdleTicksPerSweep = 10;         // of limits::kStreamTtlRefresh
+constexpr Duration kLookAgain = 200ms;         // many callers may notice the same death
 constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
 constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
 constexpr Duration kGoneAfter = 500ms;         // between the two zero readings of an alive channel
@@ -35,6 +40,7 @@ constexpr std::uint32_t kLookLimit = limits::kReadBatchBytes / limits::kFrameEnt
 constexpr std::uint32_t kOverviewLimit = 1000; // pending entries per look: more than a fleet of slow services holds
 constexpr std::int64_t kLongestBudgetMs = 24 * 60 * 60 * 1000;
 constexpr std::size_t kNeverAgainLimit = 10000;
+constexpr std::size_t kCancelledLimit = limits::kCancelledKept;
 constexpr std::size_t kRepeatableSeenLimit = 4096;
 
 std::int64_t millis(Duration duration) {
@@ -49,6 +55,16 @@ std::vector<frames::EntryField> views_of(const messaging::OwnedEntry& entry) {
 }
 
 }  // namespace
+
+std::string_view name_of(DeadReason reason) {
+  switch (reason) {
+    case DeadReason::exhausted: return "exhausted";
+    case DeadReason::outcome_unknown: return "outcome-unknown";
+    case DeadReason::restored: return "restored";
+    case DeadReason::expired: return "expired";
+  }
+  return "";
+}
 
 std::string_view name_of(DeliveryEnd end) {
   switch (end) {
@@ -145,6 +161,8 @@ struct Consumer::Slot final : AnswerSink {
   Duration service_time{};
   DeliveryEnd end = DeliveryEnd::unfinished;
   bool is_undelivered = false;
+  std::optional<DeadReason> dead;  // it is to become a dead letter
+  bool is_buried = false;          // it is one, or cannot be
   std::uint64_t body_bytes = 0;    // of the request, as given to the service
   // While handing_back: the delivery count that it leaves, and what it ends as, with a peer and without one.
   std::uint32_t count_left = 0;
@@ -184,11 +202,17 @@ Consumer::~Consumer() { bus_.remove_observer(*this); }
 
 void Consumer::start() {
   reader_ = bus_.make_group_reader(options_.instance, *this);
-  alive_ = bus_.make_alive_subscription(names_.alive_channel(options_.service, options_.instance), [this](bool) {
-    announce_reading();
-    read_more();
-  });
-  inbox_reader_ = bus_.make_cursor_reader({{options_.inbox, {}}}, *this);
+  alive_ = bus_.make_subscription(
+      {names_.alive_channel(options_.service, options_.instance), names_.cancel_channel(options_.service)},
+      [this](bool is_confirmed) {
+        has_read_cancelled_ = false;
+        if (is_confirmed) read_cancelled();
+        announce_reading();
+        read_more();
+      },
+      [this](std::string_view, std::string_view text) { on_message(text); });
+  inbox_reader_ = bus_.make_cursor_reader({{options_.inbox, {}}}, *this, true);
+  active_at_ = loop_.now();
   renew_timer_.arm(options_.lease / 3);
   look_timer_.arm(kLookInterval);
   inbox_timer_.arm(limits::kStreamTtlRefresh);
@@ -201,6 +225,7 @@ void Consumer::on_bus_connected(bool) {
   prepare_backoff_ = kFirstRetry;
   repeatable_seen_.clear();
   prepare_queues();
+  read_cancelled();
   // Whatever waited for the bus goes on. An answer that was confirmed before counts only if this is the same bus.
   std::vector<Serial> serials;
   for (const auto& [serial, slot] : slots_) serials.push_back(serial);
@@ -219,6 +244,7 @@ void Consumer::on_bus_connected(bool) {
 
 void Consumer::on_bus_lost(const Error&) {
   has_groups_ = false;
+  has_read_cancelled_ = is_reading_cancelled_ = false;
   preparations_ = 0;
   prepare_timer_.cancel();
   announce_reading();
@@ -292,7 +318,7 @@ void Consumer::set_service_ready(bool is_ready) {
 
 bool Consumer::may_read() const {
   return reader_ != nullptr && has_groups_ && is_service_ready_ && !is_draining_ && bus_.is_connected() &&
-         reader_->is_connected() && alive_ != nullptr && alive_->is_confirmed();
+         reader_->is_connected() && alive_ != nullptr && alive_->is_confirmed() && has_read_cancelled_;
 }
 
 void Consumer::announce_reading() {
@@ -342,6 +368,7 @@ void Consumer::on_delivered(const std::string& queue, std::span<const EntryView>
   const auto at = std::find(options_.queues.begin(), options_.queues.end(), queue);
   if (at == options_.queues.end() || entries.empty()) return;
   const auto index = static_cast<std::size_t>(at - options_.queues.begin());
+  if (loop_.now() - std::exchange(active_at_, loop_.now()) > kActiveFor) look_timer_.arm(kLookInterval);
   bus_.note_delivered(queue, entries.back().id);
   for (const EntryView& entry : entries) {
     obtain(index, entry.id, entry.fields, 1, Obtained::delivered, reader_->incarnation());
@@ -442,20 +469,26 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
                                   .max_attempts = slot.request.max_attempts});
   switch (verdict) {
     case Verdict::expired:
-      ++counters_.expired;
-      slot.end = DeliveryEnd::expired;
-      slot.keeps_trying = false;
-      return settle(slot);
+      return drop_expired(slot);
     case Verdict::outcome_unknown:
       ++counters_.outcome_unknown;
+      slot.dead = slot.request.bus == bus_.incarnation() ? DeadReason::outcome_unknown : DeadReason::restored;
       return answer_fault(slot, Fault::outcome_unknown, DeliveryEnd::outcome_unknown, "it may have been run before, and may not be run twice");
     case Verdict::exhausted:
+      slot.dead = DeadReason::exhausted;
       return answer_fault(slot, Fault::outcome_unknown, DeliveryEnd::exhausted, "no attempts left");
     case Verdict::run:
       break;
   }
+  if (cancelled_.contains(slot.request.id)) {
+    ++counters_.cancelled;
+    slot.end = DeliveryEnd::cancelled;
+    slot.keeps_trying = false;
+    return settle(slot);
+  }
   if (const auto known = never_again_.find(slot.request.id); known != never_again_.end()) {
     const bool was_run = known->second == Fault::outcome_unknown;
+    if (was_run) slot.dead = DeadReason::outcome_unknown;
     return answer_fault(slot, known->second, was_run ? DeliveryEnd::outcome_unknown : DeliveryEnd::unreachable,
                         "this instance handed it back or ran it before, and nobody else took it");
   }
@@ -479,6 +512,19 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
                         "the request's body is above this instance's limit");
   }
   begin(slot);
+}
+
+// Its owner has ended it already. Unless it was written later than that, as it seems: then the server's clock was moved, or
+// one of us does not know its time, and the caller is told, lest it wait for what will not come.
+void Consumer::drop_expired(Slot& slot) {
+  ++counters_.expired;
+  slot.keeps_trying = false;
+  if (options_.keeps_expired) slot.dead = DeadReason::expired;
+  const bool is_strange = static_cast<std::int64_t>(slot.entry.ms) >= slot.request.deadline_ms;
+  if (is_strange) bus_.doubt_clock();
+  if (slot.dead || is_strange) return answer_fault(slot, Fault::expired, DeliveryEnd::expired, "its deadline has passed");
+  slot.end = DeliveryEnd::expired;
+  settle(slot);
 }
 
 void Consumer::settle_unparsed(std::size_t queue, EntryId id) {
@@ -550,6 +596,75 @@ void Consumer::on_request_data(frames::StreamData data) {
   }
 }
 
+// --- cancel ---------------------------------------------------------------------------------------------------------
+
+void Consumer::on_message(std::string_view text) {
+  auto message = decoder_.decode_message(text);
+  if (!message) {
+    if (message.error().code != Code::unsupported) ++counters_.malformed;
+    return;
+  }
+  if (const auto* cancelled = std::get_if<frames::Cancel>(&*message)) {
+    cancel(cancelled->id);
+  } else if (!is_draining_) {
+    look_soon();
+  }
+}
+
+// Before anything is read: whoever left while nobody listened causes no call.
+void Consumer::read_cancelled() {
+  if (!bus_.is_connected() || alive_ == nullptr || !alive_->is_confirmed() || std::exchange(is_reading_cancelled_, true)) return;
+  bus_.cancelled(names_.cancelled_set(options_.service), [this](Result<std::vector<std::string>> texts) {
+    is_reading_cancelled_ = false;
+    if (!texts && (texts.error().code == Code::closed || texts.error().code == Code::outcome_unknown)) return;
+    // Advisory: a set that cannot be read must not stop the service.
+    if (!texts) base::log_warn("cannot read what was cancelled", {{"service", options_.service}, {"why", texts.error().detail}});
+    if (texts) {
+      for (const std::string& text : *texts) on_message(text);
+    }
+    has_read_cancelled_ = alive_->is_confirmed();
+    announce_reading();
+    read_more();
+  });
+}
+
+void Consumer::cancel(const std::string& id) {
+  const auto at = by_request_.find(id);
+  if (at == by_request_.end()) {
+    if (!cancelled_.insert(id).second) return;
+    cancelled_order_.push_back(id);
+    if (cancelled_order_.size() > kCancelledLimit) {
+      cancelled_.erase(cancelled_order_.front());
+      cancelled_order_.pop_front();
+    }
+    return;
+  }
+  Slot& slot = *find(at->second);
+  const bool was_begun = slot.state == SlotState::begun;
+  switch (slot.state) {
+    case SlotState::begun:
+      slot.call.cancel();  // its connection ends: the service may stop, too
+      slot.service_time = loop_.now() - slot.called_at;
+      --begun_;
+      break;
+    case SlotState::receiving:
+    case SlotState::waiting:
+    case SlotState::retrying:
+      break;
+    // On their way: what is settled or handed back has its reply to come, and an answer costs nothing more.
+    case SlotState::answering:
+    case SlotState::settling:
+    case SlotState::unsettled:
+    case SlotState::handing_back:
+      return;
+  }
+  ++counters_.cancelled;
+  slot.end = DeliveryEnd::cancelled;
+  slot.keeps_trying = false;
+  settle(slot);
+  if (was_begun) begin_waiting();
+}
+
 // --- the call -------------------------------------------------------------------------------------------------------
 
 void Consumer::begin(Slot& slot) {
@@ -572,10 +687,7 @@ void Consumer::begin_waiting() {
     waiting_.pop_front();
     if (slot == nullptr || slot->state != SlotState::waiting) continue;
     if (slot->expires_at <= loop_.now()) {
-      ++counters_.expired;
-      slot->end = DeliveryEnd::expired;
-      slot->keeps_trying = false;
-      settle(*slot);
+      drop_expired(*slot);
       continue;
     }
     begin(*slot);
@@ -629,6 +741,7 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
         begin_waiting();
         return;
       }
+      if (slot.may_run_again()) slot.dead = DeadReason::exhausted;
       break;
   }
   answer_fault(slot, fault, end, std::move(failure.detail));
@@ -680,6 +793,7 @@ void Consumer::publish_answer(Slot& slot) {
     on_answer_published(serial, round, result.has_value() && result->has_value());
   };
   bus_.publish(slot.request.reply_to, *head, {}, done);
+  if (slot.dead && !slot.is_buried) bury(slot);
   if (inline_size > 0) slot.answer.body.swap(slot.body);
   frames::StreamData chunk;
   chunk.type = frames::FrameType::response_stream_data;
@@ -696,11 +810,40 @@ void Consumer::publish_answer(Slot& slot) {
   }
 }
 
+// A part of the answer's round: the entry is settled only when both are there.
+void Consumer::bury(Slot& slot) {
+  if (options_.dead_letters.count == 0) return;
+  ++slot.unconfirmed;
+  const std::string& queue = options_.queues[slot.queue];
+  bus_.bury(queue, slot.entry, names_.dead_stream(options_.service),
+            {{"reason", std::string(name_of(*slot.dead))},
+             {"queue", queue},
+             {"entry", messaging::to_string(slot.entry)},
+             {"attempts", std::to_string(slot.delivery_count)},
+             {"first_seen", std::to_string(slot.entry.ms)},
+             {"instance", options_.instance},
+             {"detail", slot.answer.detail}},
+            options_.dead_letters,
+            [this, serial = slot.serial, round = slot.round](Result<std::optional<EntryId>> buried) {
+              Slot* dead = find(serial);
+              if (dead == nullptr) return;
+              const bool comes_again = !buried && (buried.error().code == Code::outcome_unknown ||
+                                                   buried.error().code == Code::closed || buried.error().code == Code::overloaded);
+              if (buried && *buried && !dead->is_buried) ++counters_.dead_letters[static_cast<std::size_t>(*dead->dead)];
+              if (!buried && !comes_again) {
+                base::log_warn("a dead letter cannot be written", {{"service", options_.service}, {"why", buried.error().detail}});
+              }
+              dead->is_buried = dead->is_buried || !comes_again;
+              on_answer_published(serial, round, !comes_again);
+            });
+}
+
 void Consumer::on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed) {
   Slot* slot = find(serial);
   if (slot == nullptr || slot->round != round || slot->state != SlotState::answering) return;
   if (!is_confirmed) slot->round_failed = true;
   if (--slot->unconfirmed > 0) return;
+  if (slot->end == DeliveryEnd::expired) return settle(*slot);  // nobody may be there to be told
   if (!slot->round_failed) {
     slot->backoff = kFirstRetry;
     return settle(*slot);
@@ -721,8 +864,10 @@ void Consumer::on_slot_due(Slot& slot) {
   }
   if (slot.state != SlotState::retrying) return;
   if (loop_.now() >= slot.expires_at) {
-    ++counters_.undeliverable;
-    slot.is_undelivered = true;
+    if (slot.end != DeliveryEnd::expired) {
+      ++counters_.undeliverable;
+      slot.is_undelivered = true;
+    }
     slot.keeps_trying = false;
     return settle(slot);
   }
@@ -894,6 +1039,7 @@ void Consumer::hand_back(Slot& slot) {
                    }
                    // Also when nothing moved: an earlier try whose reply was lost may have done it.
                    if (!is_draining_) parked_by_us_.push_back({handed->queue, handed->entry, loop_.now()});
+                   ask_others_to_look();
                    let_go(*handed);
                  });
 }
@@ -957,8 +1103,25 @@ void Consumer::lose_lease(Slot& slot) {
   }
 }
 
+// A caller missed one of us, or one of us handed something back.
+void Consumer::look_soon() {
+  active_at_ = loop_.now();
+  const base::TimePoint at = std::max(loop_.now(), looked_at_ + kLookAgain);
+  if (at < look_timer_.deadline()) look_timer_.arm_at(at);
+}
+
+void Consumer::ask_others_to_look() {
+  if (std::exchange(look_is_due_to_others_, true)) return;
+  loop_.defer([this] {
+    look_is_due_to_others_ = false;
+    bus_.tell(names_.cancel_channel(options_.service), frames::encode_look());
+  });
+}
+
 void Consumer::look_around() {
-  look_timer_.arm(others_have_pending_ ? kLookIntervalBusy : kLookInterval);
+  looked_at_ = loop_.now();
+  const bool is_active = !slots_.empty() || loop_.now() - active_at_ <= kActiveFor;
+  look_timer_.arm(others_have_pending_ ? kLookIntervalBusy : is_active ? kLookInterval : kLookIntervalIdle);
   if (!bus_.is_connected() || !has_groups_) return;
   read_more();  // or what must come before it, if that was refused
   if (is_draining_ || !alive_->is_confirmed()) return;
@@ -1111,9 +1274,16 @@ void Consumer::claim_from(std::size_t queue, const std::string& consumer, std::v
 void Consumer::keep_inbox() {
   inbox_timer_.arm(limits::kStreamTtlRefresh);
   if (!bus_.is_connected()) return;
-  bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_, [this](Result<bool> made) {
-    if (made && *made) handler_.on_bus_emptied();
+  bus_.refresh_ttl(options_.inbox, limits::kStreamTtl, [this](Result<bool> is_there) {
+    if (!is_there || *is_there) return;
+    bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_, [this](Result<bool> made) {
+      if (made && *made) handler_.on_bus_emptied();
+    });
   });
+  // Where nothing was delivered there is little to sweep.
+  if (active_at_ <= swept_for_ && ++ticks_since_sweep_ < kIdleTicksPerSweep) return;
+  swept_for_ = active_at_;
+  ticks_since_sweep_ = 0;
   for (const std::string& queue : options_.queues) {
     // Consumers of instances that are gone for ten leases and own nothing.
     bus_.sweep(queue, options_.instance, millis(options_.lease) * 10, {});

@@ -4,12 +4,15 @@
 // sidecar, loop thread only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "bridge/base/budget.h"
@@ -23,6 +26,16 @@
 #include "bridge/router/service.h"
 
 namespace outrigger::router {
+
+// Why a request was given up and kept for the operator. Names stand in dead letters and metrics: stable.
+enum class DeadReason : std::uint8_t {
+  exhausted,        // begun as often as it may be, without an answer
+  outcome_unknown,  // may not run twice, and may have been run
+  restored,         // the same, since the bus that it was written to is another one by now
+  expired,          // its deadline passed before it was begun
+};
+inline constexpr std::size_t kDeadReasons = 4;
+std::string_view name_of(DeadReason reason);
 
 // Counts since start, for metrics and tests.
 struct ConsumerCounters {
@@ -40,6 +53,8 @@ struct ConsumerCounters {
   std::uint64_t undeliverable = 0;    // answers nobody could be given by the deadline
   std::uint64_t leases_lost = 0;
   std::uint64_t no_room = 0;          // answers there was no memory for
+  std::uint64_t cancelled = 0;        // ended because the caller said that it had left
+  std::array<std::uint64_t, kDeadReasons> dead_letters{};  // by DeadReason
 };
 
 // How a delivered request ended here. A closed list; names are stable (records, metrics).
@@ -109,6 +124,9 @@ class Consumer final : private messaging::GroupReaderHandler,
     std::uint32_t batch_size = 0;      // caps COUNT; 0 = free slots
     base::Duration lease = base::limits::kLeaseDuration;
     bool redelivery_always = false;
+    // Dead letters of the service; a count of 0 keeps none.
+    messaging::DeadLetterLimits dead_letters{base::limits::kDeadLetters, base::limits::kDeadLetterBytes};
+    bool keeps_expired = false;  // as dead letters, too
     std::size_t body_limit = base::limits::kBodyBytes;  // of requests and answers
     // Counts the bodies in hand. While it is half used nothing is read: others have room, or the queue has. Outlives the
     // consumer. May be null.
@@ -164,6 +182,11 @@ class Consumer final : private messaging::GroupReaderHandler,
   void begin_waiting();
   void call_finished(Slot& slot);
   void on_service_failed(Slot& slot, ServiceFailure failure);
+  void on_message(std::string_view text);
+  void read_cancelled();
+  void cancel(const std::string& id);
+  void drop_expired(Slot& slot);
+  void bury(Slot& slot);
   void answer_fault(Slot& slot, frames::Fault fault, DeliveryEnd why, std::string detail);
   void publish_answer(Slot& slot);
   void on_answer_published(Serial serial, std::uint32_t round, bool is_confirmed);
@@ -185,6 +208,8 @@ class Consumer final : private messaging::GroupReaderHandler,
   void on_request_data(frames::StreamData data);
   void renew();
   void lose_lease(Slot& slot);
+  void look_soon();
+  void ask_others_to_look();
   void look_around();
   void look_around_queue(std::size_t queue);
   void on_pending_overview(std::size_t queue, std::vector<messaging::PendingEntry> pending);
@@ -210,13 +235,16 @@ class Consumer final : private messaging::GroupReaderHandler,
 
   std::unique_ptr<messaging::GroupReader> reader_;
   std::unique_ptr<messaging::CursorReader> inbox_reader_;
-  std::unique_ptr<messaging::AliveSubscription> alive_;
+  std::unique_ptr<messaging::Subscription> alive_;  // and what callers say on the service's channel
   messaging::EntryId inbox_cursor_;
 
   bool has_groups_ = false;           // every queue was made or confirmed since the bus came up
   bool is_service_ready_ = false;
   bool is_draining_ = false;
   bool was_reading_ = false;
+  // Since it was subscribed: what callers cancelled while nobody listened is known.
+  bool has_read_cancelled_ = false;
+  bool is_reading_cancelled_ = false;
   bool must_look_for_own_ = false;    // the reader's connection was lost: something may be ours without our knowledge
   std::uint32_t own_lookups_ = 0;     // unanswered own_pending questions
   std::uint32_t claims_ = 0;          // unanswered claims
@@ -237,6 +265,9 @@ class Consumer final : private messaging::GroupReaderHandler,
   // effect or not, and those we ran and could not settle because the lease was lost.
   std::unordered_map<std::string, frames::Fault> never_again_;
   std::deque<std::string> never_again_order_;
+  // Cancelled before they came here: not begun if they come. The newest ones.
+  std::unordered_set<std::string> cancelled_;
+  std::deque<std::string> cancelled_order_;
   // What we handed back, to see whether somebody takes it: else it is claimed back to be answered.
   struct Parked {
     std::size_t queue;
@@ -251,6 +282,11 @@ class Consumer final : private messaging::GroupReaderHandler,
   };
   std::map<std::string, Silence> seen_gone_;
   bool others_have_pending_ = false;
+  base::TimePoint active_at_{};   // something was delivered, or may lie with somebody who is gone
+  base::TimePoint looked_at_{};
+  bool look_is_due_to_others_ = false;  // this turn
+  base::TimePoint swept_for_{};         // active_at_ at the last sweep
+  int ticks_since_sweep_ = 0;
   std::map<std::pair<std::size_t, messaging::EntryId>, bool> repeatable_seen_;  // others' entries that were looked at
 
   net::Timer prepare_timer_;

@@ -88,7 +88,9 @@ Dispatcher::Dispatcher(net::EventLoop& loop, messaging::Bus& bus, const frames::
       prepare_timer_(loop, [this] { prepare_reply_stream(); }),
       refresh_timer_(loop, [this] {
         refresh_timer_.arm(limits::kStreamTtlRefresh);
-        prepare_reply_stream();
+        bus_.refresh_ttl(reply_to_, limits::kStreamTtl, [this](Result<bool> is_there) {
+          if (is_there && !*is_there) prepare_reply_stream();
+        });
       }),
       tick_timer_(loop, [this] { tick(); }),
       trim_timer_(loop, [this] { trim(); }) {
@@ -315,6 +317,7 @@ void Dispatcher::on_response(frames::Response response) {
     ++counters_.late_answers;
     return;
   }
+  if (response.fault == Fault::expired) bus_.doubt_clock();  // by our clock it is not
   if (response.fault) return fail(*call, problem_of(*response.fault), response.detail);
   if (response.end) {
     ++counters_.answered;
@@ -408,14 +411,40 @@ void Dispatcher::fail_later(const std::string& id, ProblemCode code, std::string
   });
 }
 
-void Dispatcher::on_deadline(Pending& call) { fail(call, ProblemCode::timeout, "no answer by the deadline"); }
+void Dispatcher::on_deadline(Pending& call) {
+  cancel(call, "deadline", false);  // who has not begun it sees that by itself
+  fail(call, ProblemCode::timeout, "no answer by the deadline");
+}
 
 void Dispatcher::forget(const std::string& id) {
   const auto at = calls_.find(id);
   if (at == calls_.end()) return;
+  cancel(*at->second, "client left", true);
   end(*at->second);
   loop_.release(std::move(at->second));
   calls_.erase(at);
+}
+
+// --- cancel ---------------------------------------------------------------------------------------------------------
+
+// Advisory: nothing depends on its arrival. `is_kept`: for sidecars that are away now.
+void Dispatcher::cancel(const Pending& call, std::string_view reason, bool is_kept) {
+  const bool is_out = call.state == PendingState::publishing || call.state == PendingState::unknown ||
+                      call.state == PendingState::waiting;
+  if (!is_out || call.queue.empty() || !bus_.is_connected()) return;
+  auto text = frames::encode_cancel({call.request.id, std::string(reason)});
+  if (!text) return;
+  ++counters_.cancelled;
+  if (!is_kept) return bus_.tell(names_.cancel_channel(call.service), std::move(*text));
+  if (cancellations_.empty()) loop_.defer([this] { flush_cancellations(); });
+  // A second for the server's clock and ours to disagree.
+  cancellations_[call.service].push_back({std::move(*text), call.request.deadline_ms + 1000});
+}
+
+void Dispatcher::flush_cancellations() {
+  for (auto& [service, cancellations] : std::exchange(cancellations_, {})) {
+    bus_.cancel(names_.cancel_channel(service), names_.cancelled_set(service), std::move(cancellations));
+  }
 }
 
 // --- nobody there ---------------------------------------------------------------------------------------------------
@@ -476,14 +505,18 @@ void Dispatcher::look_for_nobody(const std::string& service, const std::string& 
   if (instances.empty()) return take_back(queue, ids);
   std::vector<std::string> channels;
   for (const std::string& instance : instances) channels.push_back(names_.alive_channel(service, instance));
-  bus_.subscribers(std::move(channels), [this, queue, instances, ids = std::move(ids)](
+  bus_.subscribers(std::move(channels), [this, service, queue, instances, ids = std::move(ids)](
                                             Result<std::vector<std::uint64_t>> counts) mutable {
     if (!counts || counts->size() != instances.size()) return;
     std::vector<std::string> lost;
     for (std::size_t i = 0; i < instances.size(); ++i) {
       if ((*counts)[i] == 0) lost.push_back(instances[i]);
     }
-    if (lost.size() == instances.size()) take_back(queue, ids);
+    if (lost.size() == instances.size()) {
+      take_back(queue, ids);
+    } else if (!lost.empty()) {
+      bus_.tell(names_.cancel_channel(service), frames::encode_look());
+    }
     if (!lost.empty() && on_instances_lost_) on_instances_lost_(std::move(lost));
   });
 }

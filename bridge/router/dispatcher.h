@@ -59,6 +59,7 @@ struct DispatcherCounters {
   std::uint64_t late_answers = 0;   // for an id that had ended, or from another than the bound attempt
   std::uint64_t taken_back = 0;     // nobody was there
   std::uint64_t malformed = 0;
+  std::uint64_t cancelled = 0;      // sidecars were told that nobody waits any more
 };
 
 class Dispatcher final : private messaging::CursorReaderHandler, private messaging::BusObserver {
@@ -141,6 +142,8 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
   void write_again(bool all_repeatable);
   void tick();
   void arm_tick();
+  void cancel(const Pending& call, std::string_view reason, bool is_kept);
+  void flush_cancellations();
   void look_for_nobody(const std::string& service, const std::string& queue, std::vector<std::string> ids);
   void take_back(const std::string& queue, const std::vector<std::string>& ids);
   void trim();
@@ -170,6 +173,8 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
     std::uint64_t sampled = 0;
   };
   std::map<std::string, Depth, std::less<>> depths_;  // by queue
+
+  std::map<std::string, std::vector<messaging::Cancellation>> cancellations_;  // of this turn, by service
 
   net::Timer prepare_timer_;
   net::Timer refresh_timer_;

@@ -29,7 +29,7 @@ struct Instance {
   std::string metadata_hash;     // the last one announced, by whichever frame; may be empty
   frames::InstanceState state = frames::InstanceState::starting;  // announced; degraded after two missed heartbeats
   std::int64_t registered_ms = 0;                                 // entry id of its earliest frame
-  std::int64_t last_seen_ms = 0;                                  // entry id of its latest frame
+  std::int64_t last_seen_ms = 0;                                  // when its latest frame was written
 };
 
 // A queue to send to, and the usable instances that read it, healthy ones first, each in the order of their ids.
@@ -66,7 +66,7 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // A frame from the control stream: `at_ms` is the time in its entry id, `now_ms` Valkey's time. What is outdated or
+  // A frame from the control stream: `at_ms` is when it was written, `now_ms` now, both by one steady clock. What is outdated or
   // repeated changes nothing and is no error. Errors: invalid (no service, no instance, seq 0), overloaded (no room).
   base::Result<void> receive(const frames::InstanceFrame& frame, std::int64_t at_ms, std::int64_t now_ms);
   base::Result<void> receive(const frames::EndpointsUpdate& update, std::int64_t at_ms, std::int64_t now_ms);

@@ -1,5 +1,7 @@
 #include "bridge/valkey/bus_state.h"
 
+#include "bridge/valkey/link.h"
+
 #include <algorithm>
 
 #include "bridge/base/log.h"
@@ -46,6 +48,14 @@ void BusState::connection_down(const std::string& connection, Condition conditio
                                             {"why", info.what},
                                             {"said", trouble.said},
                                             {"do", info.advice}});
+}
+
+void BusState::role_changed() {
+  if (std::exchange(role_is_in_doubt_, true)) return;
+  loop_.defer([this] {
+    role_is_in_doubt_ = false;
+    for (Link* link : std::vector(links_)) link->greet_anew();
+  });
 }
 
 void BusState::connection_up(const std::string& connection) {

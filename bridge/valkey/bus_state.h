@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bridge/base/clock.h"
 #include "bridge/messaging/bus.h"
@@ -15,6 +16,8 @@
 #include "bridge/valkey/conditions.h"
 
 namespace outrigger::valkey {
+
+class Link;
 
 class BusState {
  public:
@@ -28,6 +31,12 @@ class BusState {
   void connection_up(const std::string& connection);
   // It was greeted; whether it will do is another question.
   void connection_made(const std::string& connection) { reconnects_ += was_made_.insert(connection).second ? 0 : 1; }
+  // The connections of this bus, for role_changed(). A link adds itself and takes itself out.
+  void add(Link& link) { links_.push_back(&link); }
+  void remove(Link& link) { std::erase(links_, &link); }
+  // One of them learnt that the server is, or for a moment was, no longer what it was: what the others learnt in their greeting
+  // does not hold any more, and some would never hear of it (an idle one meets no READONLY). They greet anew.
+  void role_changed();
   // It was given up for good.
   void connection_ended(const std::string& connection) { down_.erase(connection); }
 
@@ -66,6 +75,8 @@ class BusState {
   std::map<std::string, Trouble> down_;      // by connection
   std::map<std::string, Trouble> refusals_;  // by "COMMAND key", or the key alone; empty: every write
   base::TimePoint down_since_;
+  std::vector<Link*> links_;
+  bool role_is_in_doubt_ = false;
   std::set<std::string> was_made_;
   std::uint64_t reconnects_ = 0;
   base::Duration round_trip_{};

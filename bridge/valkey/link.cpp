@@ -61,10 +61,14 @@ Link::Link(net::EventLoop& loop, Options options, BusState& state, LinkHandler& 
       retry_timer_(loop, [this] { connect(); }),
       silence_timer_(loop, [this] { on_silence(); }),
       proof_timer_(loop, [this] { bus_state_.connection_up(options_.name); }) {
+  bus_state_.add(*this);
   retry_timer_.arm(0s);
 }
 
-Link::~Link() { close(); }
+Link::~Link() {
+  close();
+  bus_state_.remove(*this);
+}
 
 void Link::connect() {
   enter(State::connecting);
@@ -238,6 +242,7 @@ void Link::hand_over(const Reply& reply) {
   if (reply.is_nil()) return expected.publish(std::optional<messaging::EntryId>());
   const auto id = messaging::parse_entry_id(reply.text());
   if (!id) return expected.publish(Error{Code::malformed, "XADD answered with something else than an id"});
+  handler_.on_written(*id);
   expected.publish(id);
 }
 
@@ -267,6 +272,10 @@ void Link::on_end() { on_closed({Code::closed, "end of stream"}); }
 void Link::on_closed(const base::Error& why) {
   lose(state_ == State::greeting && !has_heard_ ? Condition::closed_unanswered : Condition::lost, why);
 }
+void Link::greet_anew() {
+  if (is_ready()) lose(Condition::role_changed, {Code::outcome_unknown, "another connection saw the server's role change"});
+}
+
 void Link::drop(const base::Error& why) { lose(condition_of(why), why); }
 
 void Link::lose(Condition condition, const base::Error& why) {
@@ -298,6 +307,9 @@ void Link::lose(Condition condition, const base::Error& why) {
     } else if (expected.generic) {
       expected.generic(unknown);
     }
+  }
+  if (condition == Condition::role_changed || condition == Condition::replica || condition == Condition::loading) {
+    bus_state_.role_changed();
   }
   if (was_ready) handler_.on_link_lost(why);
 }

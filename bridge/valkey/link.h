@@ -34,6 +34,8 @@ class LinkHandler {
   virtual void on_link_ready() = 0;
   // Not after close(). Every outstanding command has been told outcome_unknown before.
   virtual void on_link_lost(const base::Error& why) = 0;
+  // A publish() was answered with an id. Before its own completion.
+  virtual void on_written(messaging::EntryId /*id*/) {}
   // Something that answers no command: a message of a subscription.
   virtual void on_push(const Reply& /*message*/) {}
 
@@ -76,6 +78,8 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   std::string& begin_command();
   void expect(std::string_view command, std::string_view key, OnReply on_reply);
 
+  // Gives a ready connection up for a new one, which learns the server's incarnation.
+  void greet_anew();
   // Gives the connection up and makes a new one, as after an error.
   void drop(const base::Error& why);
   // Ends for good; outstanding commands are dropped without a call.

@@ -15,7 +15,9 @@ namespace limits = base::limits;
 
 // Beyond BLOCK: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
 constexpr base::Duration kReadSlack = 5s;
-constexpr base::Duration kPingInterval = 5s;
+constexpr base::Duration kPingInterval = 15s;
+constexpr int kEmptyReadsPerCheck = 3;
+constexpr int kRareBlockFactor = 3;  // of the block time, for what seldom comes
 constexpr base::Duration kUnblockInterval = 50ms;
 constexpr std::uint32_t kCursorCount = limits::kReadBatchBytes / limits::kFrameEntryBytes;
 
@@ -108,6 +110,7 @@ void ValkeyGroupReader::on_reply(base::Result<Reply> reply) {
     return;
   }
   const auto handed = each_stream(*reply, [this](std::string_view queue, std::span<const EntryView> entries) {
+    if (!entries.empty()) bus_.compare_clock(entries.back().id, false);
     handler_.on_delivered(std::string(queue), entries);
   });
   if (!handed) return link_.drop(handed.error());
@@ -128,11 +131,12 @@ void ValkeyGroupReader::unblock() {
 }
 
 ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bus::Cursor> cursors,
-                                       messaging::CursorReaderHandler& handler)
-    : handler_(handler),
+                                       messaging::CursorReaderHandler& handler, bool is_rare)
+    : bus_(bus),
+      handler_(handler),
       cursors_(std::move(cursors)),
-      block_millis_(millis_text(bus.block_time())),
-      link_(bus.loop(), bus.link_options("cursor", bus.block_time() + kReadSlack), bus.state(), *this) {}
+      block_time_(bus.block_time() * (is_rare ? kRareBlockFactor : 1)),
+      link_(bus.loop(), bus.link_options("cursor", block_time_ + kReadSlack), bus.state(), *this) {}
 
 void ValkeyCursorReader::on_link_ready() { check_cursor(0); }
 
@@ -140,6 +144,8 @@ void ValkeyCursorReader::check_cursor(std::size_t index) {
   if (index == cursors_.size()) return read();
   link_.command({"XINFO", "STREAM", cursors_[index].stream}, [this, index](base::Result<Reply> reply) {
     if (!reply && reply.error().code == Code::outcome_unknown) return;
+    // Gone: whatever comes there next may have lower ids.
+    if (!reply && reply.error().detail.find("no such key") != std::string::npos) cursors_[index].after = {};
     if (reply) {
       for (std::size_t k = 0; k + 1 < reply->size(); k += 2) {
         if ((*reply)[k].text() != "last-generated-id") continue;
@@ -158,7 +164,7 @@ void ValkeyCursorReader::read() {
   append_argument(out, "COUNT");
   append_argument(out, std::to_string(kCursorCount / cursors_.size()));
   append_argument(out, "BLOCK");
-  append_argument(out, block_millis_);
+  append_argument(out, millis_text(block_time_));
   append_argument(out, "STREAMS");
   for (const auto& cursor : cursors_) append_argument(out, cursor.stream);
   for (const auto& cursor : cursors_) append_argument(out, messaging::to_string(cursor.after));
@@ -172,19 +178,28 @@ void ValkeyCursorReader::on_reply(base::Result<Reply> reply) {
     return;
   }
   const auto handed = each_stream(*reply, [this](std::string_view stream, std::span<const EntryView> entries) {
+    if (!entries.empty()) bus_.compare_clock(entries.back().id, false);
     for (auto& cursor : cursors_) {
       if (cursor.stream == stream && !entries.empty()) cursor.after = entries.back().id;
     }
     handler_.on_entries(std::string(stream), entries);
   });
   if (!handed) return link_.drop(handed.error());
-  if (link_.is_ready()) read();
+  if (!link_.is_ready()) return;
+  // Deleted under us and made anew, with ids below our cursor if the server's clock had been ahead: nobody would tell.
+  if (reply->size() > 0) {
+    empty_reads_ = 0;
+  } else if (++empty_reads_ % kEmptyReadsPerCheck == 0) {
+    return check_cursor(0);
+  }
+  read();
 }
 
-ValkeyAliveSubscription::ValkeyAliveSubscription(ValkeyBus& bus, std::string channel,
-                                                 base::UniqueFunction<void(bool)> on_changed)
-    : channel_(std::move(channel)),
+ValkeySubscription::ValkeySubscription(ValkeyBus& bus, std::vector<std::string> channels,
+                                       base::UniqueFunction<void(bool)> on_changed, messaging::Bus::OnMessage on_message)
+    : channels_(std::move(channels)),
       on_changed_(std::move(on_changed)),
+      on_message_(std::move(on_message)),
       link_(bus.loop(), [&bus] {
         Link::Options options = bus.link_options("alive", kPingInterval + 5s);
         options.is_subscriber = true;
@@ -192,26 +207,35 @@ ValkeyAliveSubscription::ValkeyAliveSubscription(ValkeyBus& bus, std::string cha
       }(), bus.state(), *this),
       ping_timer_(bus.loop(), [this] { ping(); }) {}
 
-void ValkeyAliveSubscription::on_link_ready() {
-  link_.command({"SUBSCRIBE", channel_}, [this](base::Result<Reply> reply) {
-    if (!reply) {
-      if (reply.error().code != Code::outcome_unknown) link_.drop(reply.error());
-      return;
-    }
-    is_confirmed_ = true;
-    ping_timer_.arm(kPingInterval);
-    on_changed_(true);
-  });
+// One command per channel, since each channel has a reply of its own.
+void ValkeySubscription::on_link_ready() {
+  unconfirmed_ = channels_.size();
+  for (const std::string& channel : channels_) {
+    link_.command({"SUBSCRIBE", channel}, [this](base::Result<Reply> reply) {
+      if (!reply) {
+        if (reply.error().code != Code::outcome_unknown) link_.drop(reply.error());
+        return;
+      }
+      if (--unconfirmed_ > 0) return;
+      is_confirmed_ = true;
+      ping_timer_.arm(kPingInterval);
+      on_changed_(true);
+    });
+  }
+}
+
+void ValkeySubscription::on_push(const Reply& message) {
+  if (message.size() == 3 && on_message_) on_message_(message[1].text(), message[2].text());
 }
 
 // A subscription that died quietly would leave this instance looking alive to nobody: it is asked for a sign of life.
-void ValkeyAliveSubscription::ping() {
+void ValkeySubscription::ping() {
   if (!link_.is_ready()) return;
   link_.command({"PING"}, [](base::Result<Reply>) {});
   ping_timer_.arm(kPingInterval);
 }
 
-void ValkeyAliveSubscription::on_link_lost(const Error&) {
+void ValkeySubscription::on_link_lost(const Error&) {
   ping_timer_.cancel();
   if (std::exchange(is_confirmed_, false)) on_changed_(false);
 }

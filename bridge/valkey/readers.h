@@ -1,4 +1,4 @@
-// The blocking readers and the alive subscription, each on a connection of its own.
+// The blocking readers and the subscription, each on a connection of its own.
 #pragma once
 
 #include <map>
@@ -44,7 +44,7 @@ class ValkeyGroupReader final : public messaging::GroupReader, private LinkHandl
 class ValkeyCursorReader final : public messaging::CursorReader, private LinkHandler {
  public:
   ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bus::Cursor> cursors,
-                     messaging::CursorReaderHandler& handler);
+                     messaging::CursorReaderHandler& handler, bool is_rare);
 
  private:
   void on_link_ready() override;
@@ -53,24 +53,30 @@ class ValkeyCursorReader final : public messaging::CursorReader, private LinkHan
   void read();
   void on_reply(base::Result<Reply> reply);
 
+  ValkeyBus& bus_;
   messaging::CursorReaderHandler& handler_;
   std::vector<messaging::Bus::Cursor> cursors_;
-  std::string block_millis_;
+  base::Duration block_time_;
+  int empty_reads_ = 0;  // in a row
   Link link_;
 };
 
-class ValkeyAliveSubscription final : public messaging::AliveSubscription, private LinkHandler {
+class ValkeySubscription final : public messaging::Subscription, private LinkHandler {
  public:
-  ValkeyAliveSubscription(ValkeyBus& bus, std::string channel, base::UniqueFunction<void(bool)> on_changed);
+  ValkeySubscription(ValkeyBus& bus, std::vector<std::string> channels, base::UniqueFunction<void(bool)> on_changed,
+                     messaging::Bus::OnMessage on_message);
   bool is_confirmed() const override { return is_confirmed_; }
 
  private:
   void on_link_ready() override;
   void on_link_lost(const base::Error& why) override;
+  void on_push(const Reply& message) override;
   void ping();
 
-  std::string channel_;
+  std::vector<std::string> channels_;
   base::UniqueFunction<void(bool)> on_changed_;
+  messaging::Bus::OnMessage on_message_;
+  std::size_t unconfirmed_ = 0;  // channels
   Link link_;
   net::Timer ping_timer_;
   bool is_confirmed_ = false;

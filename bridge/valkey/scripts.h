@@ -1,6 +1,5 @@
 // The Lua scripts of the bus: rare work that must happen in one step, many ids per call. KEYS[1] is the queue, ARGV[1]
-// the group; what else they take stands above each. None touches two keys (cluster slots), but for kQueueStatistics, whose
-// keys are read together by every consumer anyway.
+// the group; what else they take stands above each. None touches keys of two services (cluster slots).
 #pragma once
 
 #include <string>
@@ -31,6 +30,31 @@ for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if named == ARGV[1] then last = id end
 end
 )lua";
+
+// ARGV[2] consumer to add; may be empty. A stream that has entries but not the group has lost it: what of them was delivered,
+// run and settled nobody knows any more. They go to `parked` with a count of one, so that the next claim makes it two, which
+// means "may have been begun".
+inline constexpr char kJoinGroup[] = R"lua(
+local has_group = false
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    for i = 1, #g, 2 do
+      if g[i] == 'name' and g[i + 1] == ARGV[1] then has_group = true end
+    end
+  end
+end
+if not has_group then
+  redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+  while redis.call('XLEN', KEYS[1]) > 0 do
+    local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], 'parked', 'COUNT', 16, 'STREAMS', KEYS[1], '>')
+    if not read or #read == 0 or #read[1][2] == 0 then break end
+    for _, entry in ipairs(read[1][2]) do
+      redis.call('XCLAIM', KEYS[1], ARGV[1], 'parked', 0, entry[1], 'IDLE', 3600000, 'RETRYCOUNT', 1, 'JUSTID')
+    end
+  end
+end
+if ARGV[2] ~= '' then redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+return 1)lua";
 
 // ARGV[2] consumer, then ids. Owner-checked: XCLAIM itself ignores who owns an entry.
 inline constexpr char kRenew[] = R"lua(
@@ -215,7 +239,7 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then retu
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1)lua";
 
-// A narrow address dies with its last reader. One that is about to read again finds it missing and makes it anew.
+// ARGV[2] idle time after which a consumer counts as gone. A narrow address dies with its last reader. One that is about to read again finds it missing and makes it anew.
 inline constexpr char kRemoveUnused[] = R"lua(
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if #redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1) > 0 then return 0 end
@@ -226,11 +250,42 @@ for i = 1, #groups[1], 2 do
   if groups[1][i] == 'pending' and groups[1][i + 1] > 0 then return 0 end
 end
 for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local named, idle
   for i = 1, #c, 2 do
-    if c[i] == 'name' and c[i + 1] ~= 'parked' then return 0 end
+    if c[i] == 'name' then named = c[i + 1] elseif c[i] == 'idle' then idle = c[i + 1] end
   end
+  if named ~= 'parked' and idle <= tonumber(ARGV[2]) then return 0 end
 end
 return redis.call('DEL', KEYS[1]))lua";
+
+// KEYS[1] queue, KEYS[2] stream of dead letters (of the same service, and so of the same slot); ARGV[1] id, ARGV[2] most
+// entries, ARGV[3] most bytes, then names and values of fields to add. The entry is copied where it stands: its body need not
+// travel, and what its sidecar does not know of it stays. A server that does not permit MEMORY USAGE keeps to the count.
+inline constexpr char kBury[] = R"lua(
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #entry == 0 then return false end
+local fields = entry[1][2]
+for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[2], '*', unpack(fields))
+for _ = 1, 1000 do
+  local used = redis.pcall('MEMORY', 'USAGE', KEYS[2], 'SAMPLES', 0)
+  local length = redis.call('XLEN', KEYS[2])
+  if type(used) ~= 'number' or used <= tonumber(ARGV[3]) or length <= 1 then break end
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', length - math.ceil(length / 16))
+end
+return id)lua";
+
+// KEYS[1] sorted set; ARGV[1] channel, ARGV[2] most members, then expiry in ms and text of each. Told first: at maxmemory
+// nothing can be kept, but who is there still hears it.
+inline constexpr char kCancel[] = R"lua(
+for i = 4, #ARGV, 2 do redis.call('PUBLISH', ARGV[1], ARGV[i]) end
+local time = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[2] - 1)
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] then redis.call('PEXPIREAT', KEYS[1], last[2]) end
+return #ARGV)lua";
 
 // KEYS[1] stream; ARGV[1] TTL in ms, ARGV[2] cursor. A group made and destroyed leaves an empty stream that NOMKSTREAM
 // accepts. XSETID keeps new ids above the cursor of a reader that is already there.

@@ -26,6 +26,10 @@ namespace limits = base::limits;
 // gone, and what waits is better told so.
 constexpr base::Duration kCommandDeadline = 5s;
 constexpr base::Duration kTimeInterval = 10s;
+constexpr base::Duration kTimeIntervalIdle = 30s;  // nothing was written or read: nobody needs it
+constexpr base::Duration kDoubtInterval = 1s;      // between two questions out of doubt
+constexpr std::int64_t kClockMovedMs = 2000;       // beyond the error: no network takes so long, and no command waits so long
+constexpr base::Duration kMemoryInterval = 60s;    // settings change by hand
 constexpr base::Duration kTimeRetryInterval = 500ms;
 constexpr std::int64_t kGoodClockErrorMs = 50;
 constexpr base::Duration kProbeInterval = 10s;         // an idle process learns of a refusal before its peers are stale
@@ -129,6 +133,8 @@ messaging::BusStatus ValkeyBus::status() const {
 }
 
 void ValkeyBus::ask_memory_policy() {
+  if (is_clock_known_ && loop_.now() - memory_asked_at_ < kMemoryInterval) return;
+  memory_asked_at_ = loop_.now();
   link_.command({"INFO", "memory"}, [this](base::Result<Reply> reply) {
     if (!reply) return;
     const auto limit = number(info_value(reply->text(), "maxmemory"));
@@ -142,7 +148,8 @@ void ValkeyBus::probe() {
   if (!link_.is_ready() || options_.probe_key.empty()) return;
   probe_timer_.arm(kProbeIntervalRefused);
   state_.advance();
-  if (!state_.refuses_writes() && loop_.now() - probed_at_ < kProbeInterval) return;
+  // Whatever else was written tells as well.
+  if (!state_.refuses_writes() && loop_.now() - std::max(probed_at_, written_at_) < kProbeInterval) return;
   probed_at_ = loop_.now();
   append_command(link_.begin_command(), {"XADD", options_.probe_key, "NOMKSTREAM", "*", "v", "0"});
   link_.publish(options_.probe_key, [](base::Result<std::optional<EntryId>>) {});
@@ -151,6 +158,11 @@ void ValkeyBus::probe() {
 void ValkeyBus::ask_time() {
   if (!link_.is_ready()) return;
   ask_memory_policy();
+  time_asked_at_ = loop_.now();
+  // Was it another server for a moment, while nothing was asked of it? Then nothing told us.
+  link_.command({"INFO", "replication"}, [this](base::Result<Reply> reply) {
+    if (reply && !link_.is_incarnation_of(reply->text())) link_.drop({Code::outcome_unknown, "the server is another one"});
+  });
   const base::TimePoint asked = loop_.clock().monotonic();
   link_.command({"TIME"}, [this, asked](base::Result<Reply> reply) {
     if (!reply) {
@@ -163,11 +175,16 @@ void ValkeyBus::ask_time() {
     const base::TimePoint answered = loop_.clock().monotonic();
     const std::int64_t server_ms = *seconds * 1000 + *micros / 1000;
     round_trips_.observe(answered - asked);
-    clock_offset_ms_ = server_ms - millis_of(asked + (answered - asked) / 2);
+    const std::int64_t offset = server_ms - millis_of(asked + (answered - asked) / 2);
+    if (is_clock_known_ && std::abs(offset - clock_offset_ms_) > kClockMovedMs) {
+      base::log_warn("the server's clock was moved", {{"by_ms", offset - clock_offset_ms_}});
+    }
+    clock_offset_ms_ = offset;
     state_.set_round_trip(answered - asked);
     clock_error_ms_ = std::chrono::ceil<std::chrono::milliseconds>((answered - asked) / 2).count();
     // The error is taken off every request's budget: one slow answer must not cost all of them for long.
-    time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : kTimeInterval);
+    const bool was_used = std::exchange(was_used_, false);
+    time_timer_.arm(clock_error_ms_ > kGoodClockErrorMs ? kTimeRetryInterval : was_used ? kTimeInterval : kTimeIntervalIdle);
     if (std::exchange(is_clock_known_, true)) return;
     const bool is_new = incarnation_ != link_.incarnation();
     incarnation_ = link_.incarnation();
@@ -175,6 +192,23 @@ void ValkeyBus::ask_time() {
     const std::vector<messaging::BusObserver*> told = observers_;
     for (auto* observer : told) observer->on_bus_connected(is_new);
   });
+}
+
+void ValkeyBus::on_written(EntryId id) {
+  written_at_ = loop_.now();
+  compare_clock(id, true);
+}
+
+// An id may be older than now, if it waited in its stream, but not one that was made just now; and none is younger.
+void ValkeyBus::compare_clock(EntryId id, bool is_new) {
+  was_used_ = true;
+  const std::int64_t ahead = static_cast<std::int64_t>(id.ms) - now_ms();
+  const std::int64_t slack = kClockMovedMs + clock_error_ms_;
+  if (ahead > slack || (is_new && ahead < -slack)) doubt_clock();
+}
+
+void ValkeyBus::doubt_clock() {
+  if (is_clock_known_ && loop_.now() - time_asked_at_ >= kDoubtInterval) ask_time();
 }
 
 void ValkeyBus::on_link_lost(const Error& why) {
@@ -336,33 +370,11 @@ void ValkeyBus::sweep(const std::string& queue, const std::string& self, std::in
       });
 }
 
-void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) {
-  if (refuse_if_down(done)) return;
-  link_.command({"XGROUP", "CREATE", queue, options_.group, "0", "MKSTREAM"},
-                [done = std::move(done)](base::Result<Reply> reply) mutable {
-                  if (!done) return;
-                  if (!reply && !reply.error().detail.starts_with("BUSYGROUP")) return done(reply.error());
-                  done({});
-                });
-}
+void ValkeyBus::ensure_group(const std::string& queue, Done<void> done) { join_group(queue, {}, std::move(done)); }
 
 void ValkeyBus::join_group(const std::string& queue, const std::string& consumer, Done<void> done) {
-  ensure_group(queue, [this, queue, consumer, done = std::move(done)](base::Result<void> made) mutable {
-    if (!made || refuse_if_down(done)) {
-      if (!made && done) done(std::move(made));
-      return;
-    }
-    link_.command({"XGROUP", "CREATECONSUMER", queue, options_.group, consumer},
-                  [done = std::move(done)](base::Result<Reply> reply) mutable {
-                    if (!done) return;
-                    // Refused for want of memory or rights, it is made by its first delivery; the queue must be there.
-                    const base::Code code = reply ? base::Code::refused : reply.error().code;
-                    const bool is_in_doubt = code == base::Code::not_found || code == base::Code::closed ||
-                                             code == base::Code::outcome_unknown;
-                    if (is_in_doubt) return done(reply.error());
-                    done({});
-                  });
-  });
+  ask<void>(script("script join-group", scripts::kJoinGroup, queue, {options_.group, consumer}), std::move(done),
+            [](const Reply&) -> base::Result<void> { return {}; });
 }
 
 void ValkeyBus::renew(const std::string& queue, const std::string& consumer, std::vector<EntryId> ids,
@@ -482,8 +494,8 @@ void ValkeyBus::remove_consumer(const std::string& queue, const std::string& con
             [](const Reply&) { return base::Result<void>(); });
 }
 
-void ValkeyBus::remove_unused(const std::string& queue, Done<bool> done) {
-  ask<bool>(script("script remove-unused", scripts::kRemoveUnused, queue, {options_.group}), std::move(done),
+void ValkeyBus::remove_unused(const std::string& queue, std::int64_t dead_after_ms, Done<bool> done) {
+  ask<bool>(script("script remove-unused", scripts::kRemoveUnused, queue, {options_.group, std::to_string(dead_after_ms)}), std::move(done),
             [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
 }
 
@@ -519,6 +531,24 @@ void ValkeyBus::queue_statistics(std::vector<std::string> queues, Done<messaging
         }
         return sum;
       });
+}
+
+void ValkeyBus::bury(const std::string& queue, EntryId id, const std::string& dead,
+                     std::vector<std::pair<std::string, std::string>> more, messaging::DeadLetterLimits limits,
+                     Done<std::optional<EntryId>> done) {
+  Command command("script bury", {"EVAL", scripts::kBury, "2", queue, dead, messaging::to_string(id),
+                                  std::to_string(limits.count), std::to_string(limits.bytes)});
+  for (auto& [name, value] : more) {
+    command.arguments.push_back(std::move(name));
+    command.arguments.push_back(std::move(value));
+  }
+  ask<std::optional<EntryId>>(std::move(command), std::move(done),
+                              [](const Reply& reply) -> base::Result<std::optional<EntryId>> {
+                                if (reply.is_nil()) return std::optional<EntryId>();
+                                const auto buried = messaging::parse_entry_id(reply.text());
+                                if (!buried) return unexpected();
+                                return buried;
+                              });
 }
 
 void ValkeyBus::consumers(const std::string& queue, Done<std::vector<std::string>> done) {
@@ -566,6 +596,30 @@ void ValkeyBus::subscribers(std::vector<std::string> channels, Done<std::vector<
                                   });
 }
 
+void ValkeyBus::tell(const std::string& channel, std::string message) {
+  if (!link_.is_ready()) return;
+  link_.command({"PUBLISH", channel, message}, [](base::Result<Reply>) {});
+}
+
+void ValkeyBus::cancel(const std::string& channel, const std::string& set,
+                       std::vector<messaging::Cancellation> cancellations) {
+  Command command("script cancel", {"EVAL", scripts::kCancel, "1", set, channel, std::to_string(limits::kCancelledKept)});
+  for (messaging::Cancellation& each : cancellations) {
+    command.arguments.push_back(std::to_string(each.until_ms));
+    command.arguments.push_back(std::move(each.text));
+  }
+  ask<void>(std::move(command), {}, [](const Reply&) -> base::Result<void> { return {}; });
+}
+
+void ValkeyBus::cancelled(const std::string& set, Done<std::vector<std::string>> done) {
+  ask<std::vector<std::string>>({"ZRANGEBYSCORE", set, "(" + std::to_string(now_ms()), "+inf"}, std::move(done),
+                                [](const Reply& reply) -> base::Result<std::vector<std::string>> {
+                                  std::vector<std::string> texts;
+                                  for (std::size_t i = 0; i < reply.size(); ++i) texts.emplace_back(reply[i].text());
+                                  return texts;
+                                });
+}
+
 void ValkeyBus::get(const std::string& key, Done<std::optional<std::string>> done) {
   ask<std::optional<std::string>>({"GET", key}, std::move(done),
                                   [](const Reply& reply) -> base::Result<std::optional<std::string>> {
@@ -593,13 +647,14 @@ std::unique_ptr<messaging::GroupReader> ValkeyBus::make_group_reader(std::string
 }
 
 std::unique_ptr<messaging::CursorReader> ValkeyBus::make_cursor_reader(std::vector<Cursor> cursors,
-                                                                       messaging::CursorReaderHandler& handler) {
-  return std::make_unique<ValkeyCursorReader>(*this, std::move(cursors), handler);
+                                                                       messaging::CursorReaderHandler& handler, bool is_rare) {
+  return std::make_unique<ValkeyCursorReader>(*this, std::move(cursors), handler, is_rare);
 }
 
-std::unique_ptr<messaging::AliveSubscription> ValkeyBus::make_alive_subscription(
-    std::string channel, base::UniqueFunction<void(bool)> on_changed) {
-  return std::make_unique<ValkeyAliveSubscription>(*this, std::move(channel), std::move(on_changed));
+std::unique_ptr<messaging::Subscription> ValkeyBus::make_subscription(std::vector<std::string> channels,
+                                                                      base::UniqueFunction<void(bool)> on_changed,
+                                                                      OnMessage on_message) {
+  return std::make_unique<ValkeySubscription>(*this, std::move(channels), std::move(on_changed), std::move(on_message));
 }
 
 void ValkeyBus::unblock(std::int64_t client_id) {

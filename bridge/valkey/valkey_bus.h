@@ -35,6 +35,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   const std::string& incarnation() const override { return incarnation_; }
   std::int64_t now_ms() const override;
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
+  void doubt_clock() override;
   base::TimePoint connected_since() const override { return connected_since_; }
   messaging::BusStatus status() const override;
   void add_observer(messaging::BusObserver& observer) override;
@@ -64,15 +65,22 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
-  void remove_unused(const std::string& queue, messaging::Done<bool> done) override;
+  void remove_unused(const std::string& queue, std::int64_t dead_after_ms, messaging::Done<bool> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
   void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
+  void bury(const std::string& queue, messaging::EntryId id, const std::string& dead,
+            std::vector<std::pair<std::string, std::string>> more, messaging::DeadLetterLimits limits,
+            messaging::Done<std::optional<messaging::EntryId>> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
   void ensure_stream(const std::string& stream, base::Duration ttl, messaging::EntryId cursor,
                      messaging::Done<bool> done) override;
   void trim(const std::string& stream, messaging::EntryId id) override;
   void remove_key(const std::string& key) override;
   void subscribers(std::vector<std::string> channels, messaging::Done<std::vector<std::uint64_t>> done) override;
+  void tell(const std::string& channel, std::string message) override;
+  void cancel(const std::string& channel, const std::string& set,
+              std::vector<messaging::Cancellation> cancellations) override;
+  void cancelled(const std::string& set, messaging::Done<std::vector<std::string>> done) override;
   void get(const std::string& key, messaging::Done<std::optional<std::string>> done) override;
   void set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
            messaging::Done<bool> done) override;
@@ -80,13 +88,18 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::unique_ptr<messaging::GroupReader> make_group_reader(std::string consumer,
                                                             messaging::GroupReaderHandler& handler) override;
   std::unique_ptr<messaging::CursorReader> make_cursor_reader(std::vector<Cursor> cursors,
-                                                              messaging::CursorReaderHandler& handler) override;
-  std::unique_ptr<messaging::AliveSubscription> make_alive_subscription(
-      std::string channel, base::UniqueFunction<void(bool)> on_changed) override;
+                                                              messaging::CursorReaderHandler& handler,
+                                                              bool is_rare = false) override;
+  std::unique_ptr<messaging::Subscription> make_subscription(std::vector<std::string> channels,
+                                                             base::UniqueFunction<void(bool)> on_changed,
+                                                             OnMessage on_message) override;
 
   // How long the question for the server's time took, at every connect and every ten seconds.
   const telemetry::DurationHistogram& round_trips() const { return round_trips_; }
 
+  // Of an entry that was read just now, or (`is_new`) written: an id of another time than ours shows that the server's clock
+  // was moved.
+  void compare_clock(messaging::EntryId id, bool is_new);
   // For readers: CLIENT UNBLOCK through the command connection.
   void unblock(std::int64_t client_id);
   net::EventLoop& loop() { return loop_; }
@@ -106,6 +119,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
 
   void on_link_ready() override;
   void on_link_lost(const base::Error& why) override;
+  void on_written(messaging::EntryId id) override;
   void ask_time();
   void ask_memory_policy();
   void probe();
@@ -138,6 +152,10 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   std::int64_t clock_offset_ms_ = 0;  // server's clock minus this process' monotonic one
   std::int64_t clock_error_ms_ = 0;
   base::TimePoint connected_since_;
+  base::TimePoint time_asked_at_;
+  base::TimePoint memory_asked_at_;
+  base::TimePoint written_at_;  // the last entry
+  bool was_used_ = false;       // since the time was asked for
   net::Timer time_timer_;
   net::Timer probe_timer_;
   base::TimePoint probed_at_;

@@ -44,9 +44,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string type = std::to_string(data[0]);
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (data[0] == static_cast<std::uint8_t>(FrameType::cancel)) {
-    if (const Result<Cancel> cancel = decoder.decode_cancel(rest)) {
-      const Result<std::string> text = encode_cancel(*cancel);
-      if (is_sendable(text)) CHECK(decoder.decode_cancel(*text).value() == *cancel);
+    if (const Result<Message> message = decoder.decode_message(rest)) {
+      const auto* cancel = std::get_if<Cancel>(&*message);
+      const Result<std::string> text = cancel == nullptr ? Result<std::string>(encode_look()) : encode_cancel(*cancel);
+      if (is_sendable(text)) CHECK(decoder.decode_message(*text).value() == *message);
     }
     return 0;
   }

@@ -248,13 +248,93 @@ TYPED_TEST_P(BusContract, publish_takes_the_bytes_before_it_returns) {
               ::testing::IsSupersetOf({Field("t", "3"), Field("h", "{\"id\":1}"), Field("b", std::string("\x00\xff", 2))}));
 }
 
-TYPED_TEST_P(BusContract, group_made_twice_delivers_what_was_published_before) {
-  const auto ids = this->publish_many(this->queue_, 3);
+TYPED_TEST_P(BusContract, group_made_twice_is_made_once) {
   this->ensure_group(this->queue_);
+  const auto ids = this->publish_many(this->queue_, 3);
   this->ensure_group(this->queue_);
 
   EXPECT_EQ(this->deliver(this->queue_, "a", 2), (Ids{ids[0], ids[1]}));
   EXPECT_EQ(this->deliver(this->queue_, "b", 2), (Ids{ids[2]}));
+}
+
+// Who had them, and how far they were, went with the group: they count as given to somebody.
+TYPED_TEST_P(BusContract, entries_of_a_stream_that_lost_its_group_are_parked_as_delivered_once) {
+  const auto ids = this->publish_many(this->queue_, 40);
+  this->ensure_group(this->queue_);
+  const auto later = this->publish_many(this->queue_, 1);
+
+  const auto found = this->pending();
+  ASSERT_EQ(found.size(), 40u);
+  EXPECT_EQ(found[39].id, ids[39]);
+  EXPECT_EQ(found[39].consumer, "parked");
+  EXPECT_EQ(found[39].delivery_count, 1u);
+  EXPECT_EQ(this->deliver(this->queue_, "a", 2), later);
+  const auto claimed = this->claim("a", "parked", {{ids[0], "parked", 0, 0}});
+  ASSERT_EQ(claimed.size(), 1u);
+  EXPECT_EQ(claimed[0].delivery_count, 2u);
+  EXPECT_EQ(this->fixture_.lag(this->queue_), 0);
+}
+
+TYPED_TEST_P(BusContract, buried_entry_is_copied_with_what_is_said_of_it) {
+  this->ensure_group(this->queue_);
+  const auto ids = this->publish_many(this->queue_, 2);
+  this->deliver(this->queue_, "a", 2);
+  const auto bury = [&](Id id, messaging::DeadLetterLimits limits) {
+    return this->template get<std::optional<Id>>([&](auto done) {
+      this->bus_->bury(this->queue_, id, "router:dead:billing", {{"reason", "exhausted"}, {"detail", std::string("\0\xff", 2)}},
+                       limits, std::move(done));
+    });
+  };
+
+  const auto letter = bury(ids[0], {10, 1 << 20});
+  ASSERT_TRUE(letter);
+  EXPECT_FALSE(bury({1, 1}, {10, 1 << 20}));
+  const auto found = this->template get<std::vector<messaging::OwnedEntry>>(
+      [&](auto done) { this->bus_->read_entries("router:dead:billing", {*letter}, std::move(done)); });
+  ASSERT_EQ(found.size(), 1u);
+  auto fields = this->template get<std::vector<messaging::OwnedEntry>>(
+      [&](auto done) { this->bus_->read_entries(this->queue_, {ids[0]}, std::move(done)); })[0].fields;
+  fields.emplace_back("reason", "exhausted");
+  fields.emplace_back("detail", std::string("\0\xff", 2));
+  EXPECT_EQ(found[0].fields, fields);
+  EXPECT_EQ(this->pending().size(), 2u);  // it is for its owner to settle
+
+  // The newest stay: by count, then by bytes.
+  std::vector<Id> letters;
+  for (int i = 0; i < 5; ++i) letters.push_back(*bury(ids[1], {3, 1 << 20}));
+  const auto kept = [&] {
+    return this->template get<std::uint64_t>(
+        [&](auto done) { this->bus_->queue_length("router:dead:billing", std::move(done)); });
+  };
+  EXPECT_EQ(kept(), 3u);
+  bury(ids[1], {3, 1});
+  EXPECT_EQ(kept(), 1u);
+}
+
+TYPED_TEST_P(BusContract, cancellations_are_told_at_once_and_kept_until_they_end) {
+  std::vector<std::string> heard;
+  const auto other = this->connected_bus();
+  const auto subscription =
+      other->make_subscription({"alive", "cancel"}, [](bool) {},
+                               [&](std::string_view channel, std::string_view message) {
+                                 heard.push_back(std::string(channel) + " " + std::string(message));
+                               });
+  ASSERT_TRUE(this->fixture_.run_until([&] { return subscription->is_confirmed(); }));
+  const std::int64_t now = this->bus_->now_ms();
+  const auto kept = [&] {
+    return this->template get<std::vector<std::string>>(
+        [&](auto done) { other->cancelled("cancelled", std::move(done)); });
+  };
+  EXPECT_TRUE(kept().empty());
+
+  this->bus_->tell("cancel", "first");
+  this->bus_->tell("nobody", "unheard");
+  this->bus_->cancel("cancel", "cancelled", {{"second", now + 60'000}, {"third", now + 90'000}});
+  this->bus_->cancel("cancel", "cancelled", {{"over", now - 60'000}});
+
+  ASSERT_TRUE(this->fixture_.run_until([&] { return heard.size() == 4; }));
+  EXPECT_THAT(heard, ::testing::ElementsAre("cancel first", "cancel second", "cancel third", "cancel over"));
+  EXPECT_THAT(kept(), ::testing::UnorderedElementsAre("second", "third"));
 }
 
 TYPED_TEST_P(BusContract, read_gives_up_to_count_of_each_queue) {
@@ -609,7 +689,9 @@ TYPED_TEST_P(BusContract, queue_statistics_count_what_is_undelivered_pending_and
   this->publish_many(narrow, 1);
   expect("a stream without a group", 1, 1, 0, 0);
 
+  this->bus_->remove_key(narrow);
   this->ensure_group(narrow);
+  this->publish_many(narrow, 1);
   this->ensure_group(this->queue_);
   this->publish_many(this->queue_, 5);
   this->fixture_.pass_time(std::chrono::milliseconds(30));
@@ -659,8 +741,9 @@ TYPED_TEST_P(BusContract, member_of_a_group_is_seen_before_anything_was_delivere
 }
 
 TYPED_TEST_P(BusContract, queue_is_removed_only_when_nobody_uses_it) {
+  std::int64_t dead_after_ms = 3600'000;
   const auto remove = [&](const std::string& queue) {
-    return this->template ask<bool>([&](auto done) { this->bus_->remove_unused(queue, std::move(done)); }).value();
+    return this->template ask<bool>([&](auto done) { this->bus_->remove_unused(queue, dead_after_ms, std::move(done)); }).value();
   };
   const auto leave = [&](const char* name) {
     EXPECT_TRUE(this->template ask<void>([&](auto done) {
@@ -682,9 +765,10 @@ TYPED_TEST_P(BusContract, queue_is_removed_only_when_nobody_uses_it) {
   this->sweep("other", 3600'000);
   EXPECT_EQ(this->length(this->queue_), 0u);
   EXPECT_FALSE(remove(this->queue_)) << "its owner is still a member";
-  leave("owner");
+  this->fixture_.pass_time(std::chrono::milliseconds(30));
+  dead_after_ms = 20;
 
-  EXPECT_TRUE(remove(this->queue_));
+  EXPECT_TRUE(remove(this->queue_)) << "its owner owns nothing and was not seen for long";
 
   EXPECT_FALSE(remove(this->queue_));
   this->ensure_group(this->queue_);
@@ -786,7 +870,7 @@ TYPED_TEST_P(BusContract, alive_subscription_is_counted_while_it_lives) {
   EXPECT_THAT(count(), ::testing::ElementsAre(0, 0));
   std::vector<bool> changes;
   const auto other = this->connected_bus();
-  auto alive = other->make_alive_subscription("router:alive:billing:b", [&](bool is_alive) { changes.push_back(is_alive); });
+  auto alive = other->make_subscription({"router:alive:billing:b"}, [&](bool is_alive) { changes.push_back(is_alive); }, {});
   EXPECT_FALSE(alive->is_confirmed());
   ASSERT_TRUE(this->fixture_.run_until([&] { return alive->is_confirmed(); }));
 
@@ -836,7 +920,7 @@ TYPED_TEST_P(BusContract, lost_connections_are_told_and_come_back) {
   const auto reader = this->connected_reader(*this->bus_, "a");
   std::vector<bool> changes;
   const auto alive =
-      this->bus_->make_alive_subscription("router:alive:billing:a", [&](bool is_alive) { changes.push_back(is_alive); });
+      this->bus_->make_subscription({"router:alive:billing:a"}, [&](bool is_alive) { changes.push_back(is_alive); }, {});
   ASSERT_TRUE(this->fixture_.run_until([&] { return alive->is_confirmed(); }));
   reader->reader->read({this->queue_}, 5);
   const std::string incarnation = this->bus_->incarnation();
@@ -899,7 +983,10 @@ TYPED_TEST_P(BusContract, completions_die_with_the_bus) {
 REGISTER_TYPED_TEST_SUITE_P(BusContract, connects_and_learns_the_incarnation, publish_to_a_missing_stream_writes_nothing,
                             publish_gives_rising_ids_near_the_servers_clock, publish_keeps_a_capped_stream_short,
                             publish_takes_the_bytes_before_it_returns,
-                            group_made_twice_delivers_what_was_published_before,
+                            group_made_twice_is_made_once,
+                            entries_of_a_stream_that_lost_its_group_are_parked_as_delivered_once,
+                            buried_entry_is_copied_with_what_is_said_of_it,
+                            cancellations_are_told_at_once_and_kept_until_they_end,
                             read_gives_up_to_count_of_each_queue, blocked_read_ends_with_the_entry_that_comes,
                             blocked_readers_share_entries_in_the_order_they_came,
                             unblock_ends_a_blocked_read_without_entries, one_missing_queue_fails_the_whole_read,

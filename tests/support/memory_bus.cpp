@@ -647,44 +647,73 @@ class MemoryBus::CursorReaderLink final : public Link, public messaging::CursorR
   messaging::CursorReaderHandler& handler_;
 };
 
-class MemoryBus::AliveLink final : public Link, public messaging::AliveSubscription {
+class MemoryBus::SubscriptionLink final : public Link, public messaging::Subscription {
  public:
-  AliveLink(MemoryBus& bus, std::string channel, base::UniqueFunction<void(bool)> on_changed)
-      : Link(bus, LinkKind::subscription), channel_(std::move(channel)), on_changed_(std::move(on_changed)) {}
-  ~AliveLink() override { unsubscribe(); }
+  SubscriptionLink(MemoryBus& bus, std::vector<std::string> channels, base::UniqueFunction<void(bool)> on_changed,
+                   OnMessage on_message)
+      : Link(bus, LinkKind::subscription),
+        channels_(std::move(channels)),
+        on_changed_(std::move(on_changed)),
+        on_message_(std::move(on_message)) {}
+  ~SubscriptionLink() override { unsubscribe(); }
 
   bool is_confirmed() const override { return is_confirmed_; }
   void step() override {
     if (!is_subscribed_ && !bus_.is_held(Op::subscribe, Hold::effect)) {
       ++bus_.calls_[Op::subscribe];
-      server_.subscriptions_.insert(channel_);
+      for (const std::string& channel : channels_) server_.subscriptions_.insert(channel);
       is_subscribed_ = true;
       step_later();
     } else if (is_subscribed_ && !is_confirmed_ && !bus_.is_held(Op::subscribe, Hold::reply)) {
       is_confirmed_ = true;
       on_changed_(true);
     }
+    const std::weak_ptr<bool> link = connection();
+    while (is_confirmed_ && !messages_.empty() && !bus_.is_held(Op::tell, Hold::reply)) {
+      const auto [channel, message] = std::move(messages_.front());
+      messages_.pop_front();
+      if (on_message_) on_message_(channel, message);
+      if (link.expired()) return;
+    }
+  }
+  void deliver(const std::string& channel, const std::string& message) {
+    if (!is_subscribed_ || std::find(channels_.begin(), channels_.end(), channel) == channels_.end()) return;
+    messages_.emplace_back(channel, message);
+    step_later();
   }
 
  private:
   void unsubscribe() {
+    messages_.clear();
     if (!std::exchange(is_subscribed_, false)) return;
-    server_.subscriptions_.erase(server_.subscriptions_.find(channel_));
+    for (const std::string& channel : channels_) server_.subscriptions_.erase(server_.subscriptions_.find(channel));
   }
   void on_up() override { step_later(); }
   void on_broken(const Break& how) override {
-    if (is_subscribed_ && !how.server_notices) server_.ghost_subscriptions_.insert(channel_);
+    if (is_subscribed_ && !how.server_notices) {
+      server_.ghost_subscriptions_.insert(channels_.begin(), channels_.end());
+    }
     unsubscribe();
   }
   void on_down() override {
     if (std::exchange(is_confirmed_, false)) on_changed_(false);
   }
 
-  const std::string channel_;
+  const std::vector<std::string> channels_;
   base::UniqueFunction<void(bool)> on_changed_;
+  OnMessage on_message_;
+  std::deque<std::pair<std::string, std::string>> messages_;  // published, and not yet here
   bool is_subscribed_ = false;  // at the server
   bool is_confirmed_ = false;   // as the process knows it
 };
+
+void MemoryServer::publish_message(const std::string& channel, const std::string& message) {
+  each_bus([&](MemoryBus& bus) {
+    for (MemoryBus::Link* link : bus.links_) {
+      if (auto* subscription = dynamic_cast<MemoryBus::SubscriptionLink*>(link)) subscription->deliver(channel, message);
+    }
+  });
+}
 
 // ---- One process: connections and faults.
 
@@ -863,16 +892,7 @@ void MemoryBus::note_delivered(const std::string& queue, EntryId id) {
   });
 }
 
-void MemoryBus::ensure_group(const std::string& queue, Done<void> done) {
-  submit(Op::ensure_group, std::move(done), [queue](MemoryServer& server) -> Result<void> {
-    if (server.is_out_of_memory_) return out_of_memory();
-    if (!server.exists(queue)) server.keys_[queue].value = MemoryServer::Stream{};
-    MemoryServer::Stream* stream = server.find_stream(queue);
-    if (stream == nullptr) return wrong_type();
-    if (!stream->group) stream->group.emplace();
-    return {};
-  });
-}
+void MemoryBus::ensure_group(const std::string& queue, Done<void> done) { join_group(queue, {}, std::move(done)); }
 
 void MemoryBus::join_group(const std::string& queue, const std::string& consumer, Done<void> done) {
   submit(Op::ensure_group, std::move(done), [queue, consumer](MemoryServer& server) -> Result<void> {
@@ -880,8 +900,18 @@ void MemoryBus::join_group(const std::string& queue, const std::string& consumer
     if (!server.exists(queue)) server.keys_[queue].value = MemoryServer::Stream{};
     MemoryServer::Stream* stream = server.find_stream(queue);
     if (stream == nullptr) return wrong_type();
-    if (!stream->group) stream->group.emplace();
-    stream->group->seen_ms.try_emplace(consumer, server.now_ms());
+    if (!stream->group) {
+      MemoryServer::Group& group = stream->group.emplace();
+      for (const auto& [id, fields] : stream->entries) {
+        group.pending[id] = {std::string(frames::kParkedConsumer), server.now_ms() - kParkedIdleMs, 1};
+        group.last_delivered = id;
+      }
+      if (!stream->entries.empty()) {
+        group.entries_read = distance_from_first_ever(*stream, group.last_delivered);
+        group.seen_ms.try_emplace(std::string(frames::kParkedConsumer), server.now_ms());
+      }
+    }
+    if (!consumer.empty()) stream->group->seen_ms.try_emplace(consumer, server.now_ms());
     return {};
   });
 }
@@ -1048,12 +1078,12 @@ void MemoryBus::remove_consumer(const std::string& queue, const std::string& con
   });
 }
 
-void MemoryBus::remove_unused(const std::string& queue, Done<bool> done) {
-  submit(Op::remove_unused, std::move(done), [queue](MemoryServer& server) -> Result<bool> {
+void MemoryBus::remove_unused(const std::string& queue, std::int64_t dead_after_ms, Done<bool> done) {
+  submit(Op::remove_unused, std::move(done), [queue, dead_after_ms](MemoryServer& server) -> Result<bool> {
     const MemoryServer::Group* group = server.find_group(queue);
     if (group == nullptr || server.length(queue) > 0 || !group->pending.empty()) return false;
     for (const auto& [consumer, seen] : group->seen_ms) {
-      if (consumer != frames::kParkedConsumer) return false;
+      if (consumer != frames::kParkedConsumer && server.now_ms() - seen <= dead_after_ms) return false;
     }
     return server.remove(queue);
   });
@@ -1179,13 +1209,80 @@ std::unique_ptr<messaging::GroupReader> MemoryBus::make_group_reader(std::string
 }
 
 std::unique_ptr<messaging::CursorReader> MemoryBus::make_cursor_reader(std::vector<Cursor> cursors,
-                                                                       messaging::CursorReaderHandler& handler) {
+                                                                       messaging::CursorReaderHandler& handler, bool) {
   return std::make_unique<CursorReaderLink>(*this, std::move(cursors), handler);
 }
 
-std::unique_ptr<messaging::AliveSubscription> MemoryBus::make_alive_subscription(
-    std::string channel, base::UniqueFunction<void(bool)> on_changed) {
-  return std::make_unique<AliveLink>(*this, std::move(channel), std::move(on_changed));
+std::unique_ptr<messaging::Subscription> MemoryBus::make_subscription(std::vector<std::string> channels,
+                                                                      base::UniqueFunction<void(bool)> on_changed,
+                                                                      OnMessage on_message) {
+  return std::make_unique<SubscriptionLink>(*this, std::move(channels), std::move(on_changed), std::move(on_message));
+}
+
+void MemoryBus::bury(const std::string& queue, EntryId id, const std::string& dead, MemoryServer::Fields more,
+                     messaging::DeadLetterLimits limits, Done<std::optional<EntryId>> done) {
+  submit(Op::bury, std::move(done),
+         [queue, id, dead, more = std::move(more), limits](MemoryServer& server) -> Result<std::optional<EntryId>> {
+           const MemoryServer::Stream* stream = server.find_stream(queue);
+           if (stream == nullptr || !stream->entries.contains(id)) return std::optional<EntryId>();
+           if (server.is_out_of_memory_) return out_of_memory();
+           MemoryServer::Fields fields = stream->entries.at(id);
+           fields.insert(fields.end(), more.begin(), more.end());
+           const EntryId buried = server.add(dead, std::move(fields));
+           auto& letters = server.find_stream(dead)->entries;
+           const auto bytes = [&letters] {
+             std::size_t sum = 0;
+             for (const auto& [letter, its] : letters) {
+               for (const auto& [name, value] : its) sum += name.size() + value.size();
+             }
+             return sum;
+           };
+           while (letters.size() > limits.count || (bytes() > limits.bytes && letters.size() > 1)) letters.erase(letters.begin());
+           return std::optional(buried);
+         });
+}
+
+void MemoryBus::tell(const std::string& channel, std::string message) {
+  submit(Op::tell, Done<void>(), [channel, message = std::move(message)](MemoryServer& server) -> Result<void> {
+    server.publish_message(channel, message);
+    return {};
+  });
+}
+
+void MemoryBus::cancel(const std::string& channel, const std::string& set,
+                       std::vector<messaging::Cancellation> cancellations) {
+  submit(Op::cancel, Done<void>(),
+         [channel, set, cancellations = std::move(cancellations)](MemoryServer& server) -> Result<void> {
+           for (const messaging::Cancellation& each : cancellations) server.publish_message(channel, each.text);
+           if (server.is_out_of_memory_) return out_of_memory();
+           using Scores = MemoryServer::Key::Scores;
+           if (server.find(set) == nullptr) server.keys_[set] = {Scores(), std::nullopt};
+           MemoryServer::Key& key = *server.find(set);
+           auto* scores = std::get_if<Scores>(&key.value);
+           if (scores == nullptr) return wrong_type();
+           std::erase_if(*scores, [&](const auto& member) { return member.second <= server.now_ms(); });
+           for (const messaging::Cancellation& each : cancellations) (*scores)[each.text] = each.until_ms;
+           const auto by_expiry = [](const auto& a, const auto& b) { return a.second < b.second; };
+           while (scores->size() > limits::kCancelledKept) {
+             scores->erase(std::min_element(scores->begin(), scores->end(), by_expiry));
+           }
+           key.expires_ms = std::max_element(scores->begin(), scores->end(), by_expiry)->second;
+           return {};
+         });
+}
+
+void MemoryBus::cancelled(const std::string& set, Done<std::vector<std::string>> done) {
+  submit(Op::cancelled, std::move(done), [set](MemoryServer& server) -> Result<std::vector<std::string>> {
+    std::vector<std::string> texts;
+    const MemoryServer::Key* key = server.find(set);
+    if (key == nullptr) return texts;
+    const auto* scores = std::get_if<MemoryServer::Key::Scores>(&key->value);
+    if (scores == nullptr) return wrong_type();
+    for (const auto& [text, until_ms] : *scores) {
+      if (until_ms > server.now_ms()) texts.push_back(text);
+    }
+    return texts;
+  });
 }
 
 }  // namespace outrigger::tests

@@ -26,7 +26,7 @@ namespace outrigger::tests {
 enum class Op : std::uint8_t {
   publish, settle, note_delivered, ensure_group, renew, hand_back, own_pending, pending_entries, read_entries, claim, take,
   sweep, remove_consumer, remove_unused, queue_length, queue_statistics, consumers, ensure_stream, trim, remove_key,
-  subscribers, get, set, refresh_ttl,
+  subscribers, get, set, refresh_ttl, bury, tell, cancel, cancelled,
   read, unblock, read_cursor, subscribe
 };
 
@@ -76,7 +76,8 @@ class MemoryServer {
     std::optional<Group> group;  // every bus has the same group
   };
   struct Key {
-    std::variant<std::string, Stream> value;
+    using Scores = std::map<std::string, std::int64_t>;  // a sorted set
+    std::variant<std::string, Stream, Scores> value;
     std::optional<std::int64_t> expires_ms;
   };
   using Snapshot = std::map<std::string, Key>;
@@ -143,6 +144,7 @@ class MemoryServer {
                                        std::uint32_t count);
   void serve_waiters();
   void wake_cursors();
+  void publish_message(const std::string& channel, const std::string& message);
   void forget_waiter(std::uint64_t reader, bool leaves_ghost);
   void each_bus(const std::function<void(MemoryBus&)>& call);
 
@@ -197,6 +199,7 @@ class MemoryBus final : public messaging::Bus {
     clock_error_ms_ = error_ms;
   }
   bool is_killed() const { return is_killed_; }
+  std::uint64_t clock_doubts() const { return clock_doubts_; }
   // How often the operation was called so far.
   std::uint64_t calls(Op op) const;
   // Commands without a reply so far; readers and subscriptions not counted.
@@ -209,6 +212,7 @@ class MemoryBus final : public messaging::Bus {
   messaging::BusStatus status() const override;
   std::int64_t now_ms() const override { return server_.now_ms() + clock_off_by_ms_; }
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
+  void doubt_clock() override { ++clock_doubts_; }
   base::TimePoint connected_since() const override { return connected_since_; }
   void add_observer(messaging::BusObserver& observer) override { observers_.push_back(&observer); }
   void remove_observer(messaging::BusObserver& observer) override { std::erase(observers_, &observer); }
@@ -237,14 +241,20 @@ class MemoryBus final : public messaging::Bus {
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;
-  void remove_unused(const std::string& queue, messaging::Done<bool> done) override;
+  void remove_unused(const std::string& queue, std::int64_t dead_after_ms, messaging::Done<bool> done) override;
   void queue_length(const std::string& queue, messaging::Done<std::uint64_t> done) override;
   void queue_statistics(std::vector<std::string> queues, messaging::Done<messaging::QueueStatistics> done) override;
+  void bury(const std::string& queue, EntryId id, const std::string& dead, MemoryServer::Fields more,
+            messaging::DeadLetterLimits limits, messaging::Done<std::optional<EntryId>> done) override;
   void consumers(const std::string& queue, messaging::Done<std::vector<std::string>> done) override;
   void ensure_stream(const std::string& stream, base::Duration ttl, EntryId cursor, messaging::Done<bool> done) override;
   void trim(const std::string& stream, EntryId id) override;
   void remove_key(const std::string& key) override;
   void subscribers(std::vector<std::string> channels, messaging::Done<std::vector<std::uint64_t>> done) override;
+  void tell(const std::string& channel, std::string message) override;
+  void cancel(const std::string& channel, const std::string& set,
+              std::vector<messaging::Cancellation> cancellations) override;
+  void cancelled(const std::string& set, messaging::Done<std::vector<std::string>> done) override;
   void get(const std::string& key, messaging::Done<std::optional<std::string>> done) override;
   void set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
            messaging::Done<bool> done) override;
@@ -252,9 +262,11 @@ class MemoryBus final : public messaging::Bus {
   std::unique_ptr<messaging::GroupReader> make_group_reader(std::string consumer,
                                                             messaging::GroupReaderHandler& handler) override;
   std::unique_ptr<messaging::CursorReader> make_cursor_reader(std::vector<Cursor> cursors,
-                                                              messaging::CursorReaderHandler& handler) override;
-  std::unique_ptr<messaging::AliveSubscription> make_alive_subscription(
-      std::string channel, base::UniqueFunction<void(bool)> on_changed) override;
+                                                              messaging::CursorReaderHandler& handler,
+                                                              bool is_rare = false) override;
+  std::unique_ptr<messaging::Subscription> make_subscription(std::vector<std::string> channels,
+                                                             base::UniqueFunction<void(bool)> on_changed,
+                                                             OnMessage on_message) override;
 
  private:
   friend class MemoryServer;
@@ -263,7 +275,7 @@ class MemoryBus final : public messaging::Bus {
   class CommandLink;
   class GroupReaderLink;
   class CursorReaderLink;
-  class AliveLink;
+  class SubscriptionLink;
   // XDELs that wait for a higher delivery; in effects that may outlive the bus.
   struct HeldDeletions {
     struct Queue {
@@ -298,6 +310,7 @@ class MemoryBus final : public messaging::Bus {
   std::string incarnation_;
   base::TimePoint connected_since_{};
   std::int64_t clock_off_by_ms_ = 0;
+  std::uint64_t clock_doubts_ = 0;
   std::int64_t clock_error_ms_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>();  // gone with the process
   bool may_overtake_ = false;

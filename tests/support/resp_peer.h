@@ -60,11 +60,17 @@ class RespPeer {
     }
     return found != nullptr ? *found : healthy(command);
   }
-  static std::string healthy(const Words& command) {
+  // The server's clock goes as the loop's does.
+  std::int64_t now_ms() const {
+    return 1'700'000'000'000 +
+           std::chrono::duration_cast<std::chrono::milliseconds>(loop_.clock().monotonic().time_since_epoch()).count();
+  }
+  static std::string bulk(const std::string& text) { return "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n"; }
+  std::string healthy(const Words& command) const {
     const std::string& name = command[0];
     if (name == "CLIENT" && command[1] == "ID") return ":7\r\n";
-    if (name == "TIME") return "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n";
-    if (name == "XADD") return "$15\r\n1700000000000-1\r\n";
+    if (name == "TIME") return "*2\r\n" + bulk(std::to_string(now_ms() / 1000)) + bulk(std::to_string(now_ms() % 1000 * 1000));
+    if (name == "XADD") return bulk(std::to_string(now_ms()) + "-1");
     if (name == "PING") return "+PONG\r\n";
     if (name == "EVAL" || name == "XACK" || name == "XDEL") return ":1\r\n";
     if (name == "GET") return "$-1\r\n";

@@ -92,8 +92,8 @@ TEST_F(ValkeyConnection, killed_connection_of_each_kind_comes_back_alone) {
   std::vector<bool> alive_changes;
   const auto reader = bus_->make_group_reader("a", group_handler);
   const auto cursor = bus_->make_cursor_reader({{"router:control", {}}}, cursor_handler);
-  const auto alive = bus_->make_alive_subscription("router:alive:billing:a",
-                                                   [&](bool is_alive) { alive_changes.push_back(is_alive); });
+  const auto alive = bus_->make_subscription({"router:alive:billing:a"},
+                                                   [&](bool is_alive) { alive_changes.push_back(is_alive); }, {});
   const auto all_up = [&] {
     return bus_->is_connected() && reader->is_connected() && alive->is_confirmed() && !client_id("test:cursor").empty();
   };

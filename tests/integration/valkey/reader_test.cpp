@@ -105,7 +105,7 @@ TEST_F(ValkeyReader, cursor_finds_a_stream_that_was_made_anew_with_lower_ids) {
 
 TEST_F(ValkeyReader, subscription_shows_as_long_as_the_process_lives_and_no_longer) {
   auto other = connected_bus();
-  auto alive = other->make_alive_subscription("router:alive:billing:a", [](bool) {});
+  auto alive = other->make_subscription({"router:alive:billing:a"}, [](bool) {}, {});
   ASSERT_TRUE(loop_.run_until("the subscription", [&] { return alive->is_confirmed(); }));
   server_->cli({"PUBLISH", "router:alive:billing:a", "nobody should"});
   pass_time(20ms);

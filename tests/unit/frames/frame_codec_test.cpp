@@ -141,7 +141,7 @@ TEST_F(FrameDecoding, limits_hold_whatever_was_sent) {
   EXPECT_THAT(
       fault_of(decode({{"v", "1"}, {"t", "1"}, {"h", "{}"}, {"b", std::string(limits::kControlFrameBytes, 'x')}})),
       HasSubstr("too-large"));
-  EXPECT_EQ(decoder_.decode_cancel(std::string(limits::kControlFrameBytes + 1, ' ')).error().code, Code::too_large);
+  EXPECT_EQ(decoder_.decode_message(std::string(limits::kControlFrameBytes + 1, ' ')).error().code, Code::too_large);
 }
 
 TEST_F(FrameDecoding, unknown_version_or_type_is_unsupported) {
@@ -340,9 +340,18 @@ TEST_F(FrameDecoding, frame_does_not_refer_to_its_input) {
   EXPECT_EQ(std::get<Request>(*frame).body, "body");
 }
 
+TEST_F(FrameDecoding, look_says_nothing_more_and_never_stands_in_a_stream) {
+  const base::Result<Message> look = decoder_.decode_message(encode_look());
+  ASSERT_TRUE(look);
+  EXPECT_TRUE(std::holds_alternative<Look>(*look));
+  EXPECT_TRUE(decoder_.decode_message(R"({"v":1,"t":35,"later":"members"})"));
+  const std::vector<EntryField> entry{{"v", "1"}, {"t", "35"}, {"h", "{}"}};
+  EXPECT_EQ(decoder_.decode(entry).error().code, Code::unsupported);
+}
+
 TEST_F(FrameDecoding, cancel_is_checked) {
   const auto fault = [this](std::string_view text) {
-    const base::Result<Cancel> cancel = decoder_.decode_cancel(text);
+    const base::Result<Message> cancel = decoder_.decode_message(text);
     return cancel ? "decoded" : std::string(name_of(cancel.error().code)) + ": " + cancel.error().detail;
   };
 

@@ -40,9 +40,9 @@ inline base::Result<OwnedEntry> encode_any(const Frame& frame) {
 
 inline base::Result<Frame> decode_any(FrameDecoder& decoder, const OwnedEntry& entry) {
   if (entry.size() == 1 && entry[0].first == "cancel") {
-    base::Result<Cancel> cancel = decoder.decode_cancel(entry[0].second);
-    if (!cancel) return cancel.error();
-    return Frame(std::move(*cancel));
+    base::Result<Message> message = decoder.decode_message(entry[0].second);
+    if (!message) return message.error();
+    return Frame(std::get<Cancel>(std::move(*message)));
   }
   std::vector<EntryField> fields;
   for (const auto& [name, value] : entry) fields.push_back({name, value});

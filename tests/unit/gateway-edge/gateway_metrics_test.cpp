@@ -49,6 +49,7 @@ class GatewayMetricsTest : public ::testing::Test {
   }
   void publish(const std::string& service) {
     fleet_.ensure_group(names_.request_queue(service), {});
+    fake_.settle();
     server_.add(names_.request_queue(service), {{"v", "1"}});
     fake_.settle();
   }
@@ -151,8 +152,8 @@ TEST_F(GatewayMetricsTest, consumers_are_announced_as_serving_and_connected) {
   fake_.advance(2s);
   EXPECT_THAT(scrape(), HasSubstr("outrigger_queue_consumers{service=\"billing\"} 0\n"));
 
-  const auto first = fleet_.make_alive_subscription(names_.alive_channel("billing", "00000000000000000001"), [](bool) {});
-  const auto third = fleet_.make_alive_subscription(names_.alive_channel("billing", "00000000000000000003"), [](bool) {});
+  const auto first = fleet_.make_subscription({names_.alive_channel("billing", "00000000000000000001")}, [](bool) {}, {});
+  const auto third = fleet_.make_subscription({names_.alive_channel("billing", "00000000000000000003")}, [](bool) {}, {});
   fake_.advance(1s);
 
   const std::string page = scrape();

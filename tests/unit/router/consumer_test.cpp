@@ -64,6 +64,359 @@ class ConsumerTest : public DeliveryTest {
   const std::string reply_to_ = names_.reply_stream(process_id('f'), 0, 1);
 };
 
+// ---- Dead letters
+
+class DeadLetterTest : public ConsumerTest {
+ protected:
+  // "reason attempts" of each, in order.
+  std::vector<std::string> letters() {
+    std::vector<std::string> told;
+    for (const auto& entry : server_.entries(dead_)) {
+      std::map<std::string, std::string> fields(entry.fields.begin(), entry.fields.end());
+      EXPECT_EQ(fields.at("queue"), kQueue);
+      EXPECT_TRUE(messaging::parse_entry_id(fields.at("entry")));
+      told.push_back(fields.at("reason") + " " + fields.at("attempts"));
+    }
+    return told;
+  }
+  const std::string dead_ = names_.dead_stream(kService);
+};
+using Letters = std::vector<std::string>;
+
+TEST_F(DeadLetterTest, poison_is_kept_with_its_request) {
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = b.service.reaction = Reaction::break_off;
+  frames::Request made = get("poison");
+  made.body = "the body";
+  put(made);
+  const EntryId entry = server_.entries(kQueue)[0].id;
+  for (int i = 0; i < 20; ++i) advance(500ms);
+
+  ASSERT_EQ(letters(), Letters{"exhausted 3"});
+  const auto fields = server_.entries(dead_)[0].fields;
+  std::vector<frames::EntryField> views;
+  for (const auto& [name, value] : fields) views.push_back({name, value});
+  frames::FrameDecoder decoder(names_);
+  const auto frame = decoder.decode(views);
+  ASSERT_TRUE(frame);
+  EXPECT_EQ(std::get<frames::Request>(*frame), made);
+  const std::map<std::string, std::string> all(fields.begin(), fields.end());
+  EXPECT_EQ(all.at("entry"), messaging::to_string(entry));
+  EXPECT_EQ(all.at("first_seen"), std::to_string(entry.ms));
+  EXPECT_EQ(told(), "bad-answer");
+  EXPECT_TRUE(is_queue_empty());
+  const auto counted = [](const Sidecar& sidecar) {
+    return sidecar.counters().dead_letters[static_cast<std::size_t>(router::DeadReason::exhausted)];
+  };
+  EXPECT_EQ(counted(a) + counted(b), 1u);
+}
+
+TEST_F(DeadLetterTest, what_may_have_been_run_and_what_was_restored_are_told_apart) {
+  add_sidecar('a');
+  frames::Request made = post("restored");
+  made.bus = "run-0:replid-0";
+  put(made);
+  settle();
+  Sidecar& b = add_sidecar('b');
+  b.service.reaction = Reaction::hang;
+  Sidecar& a = *sidecars_.front();
+  a.service.reaction = Reaction::hang;
+  put(post("begun"));
+  settle();
+  Sidecar& holder = a.service.running() > 0 ? a : b;
+  holder.kill();
+  for (int i = 0; i < 40; ++i) advance(500ms);
+
+  EXPECT_EQ(letters(), (Letters{"restored 1", "outcome-unknown 2"}));
+  EXPECT_EQ(told(), "outcome-unknown outcome-unknown");
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeadLetterTest, expired_ones_are_kept_only_where_configured) {
+  add_sidecar('a');
+  frames::Request made = post("late");
+  made.deadline_ms = server_.now_ms() - 1000;
+  put(made);
+  settle();
+  EXPECT_TRUE(letters().empty());
+
+  auto options = sidecar_options('b');
+  options.keeps_expired = true;
+  sidecars_.front()->consumer.set_service_ready(false);
+  settle();
+  Sidecar& b = add_sidecar(options);
+  made.id[0] = 'x';
+  put(made);
+  settle();
+  EXPECT_EQ(letters(), Letters{"expired 1"});
+  EXPECT_TRUE(b.service.begun.empty());
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeadLetterTest, request_is_settled_only_when_its_letter_is_written) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("restored");
+  made.bus = "run-0:replid-0";
+  a.bus.fail_next(Op::bury, {Code::overloaded, "OOM"});
+  put(made);
+  settle();
+  EXPECT_TRUE(letters().empty());
+  EXPECT_EQ(server_.pending(kQueue).size(), 1u);
+
+  advance(1s);
+  EXPECT_EQ(letters(), Letters{"restored 1"});
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeadLetterTest, letter_that_may_not_be_written_keeps_nobody_waiting) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("restored");
+  made.bus = "run-0:replid-0";
+  a.bus.fail_next(Op::bury, {Code::refused, "NOPERM"});
+  put(made);
+  settle();
+  EXPECT_EQ(told(), "outcome-unknown");
+  EXPECT_TRUE(is_queue_empty());
+  EXPECT_TRUE(letters().empty());
+}
+
+// ---- Cancel
+
+class CancelTest : public ConsumerTest {
+ protected:
+  void cancel(const std::string& id, bool is_kept = true) {
+    const std::string text = *frames::encode_cancel({id, "client left"});
+    if (is_kept) {
+      caller_.cancel(names_.cancel_channel(kService), names_.cancelled_set(kService), {{text, server_.now_ms() + 60'000}});
+    } else {
+      caller_.tell(names_.cancel_channel(kService), text);
+    }
+    settle();
+  }
+};
+
+TEST_F(CancelTest, who_left_before_any_sidecar_started_causes_no_call) {
+  Sidecar& first = add_sidecar('a');
+  first.consumer.drain([] {});  // it made the queue
+  settle();
+  const std::string left = put(post("left"));
+  const std::string stays = put(post("stays"));
+  cancel(left);
+  Sidecar& b = add_sidecar('b');
+  settle();
+  EXPECT_EQ(b.service.begun, std::vector{stays});
+  EXPECT_EQ(b.counters().cancelled, 1u);
+  EXPECT_EQ(b.ended, (std::vector<std::string>{"cancelled", "answered"}));
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(CancelTest, nothing_is_read_before_the_set_was) {
+  Sidecar& first = add_sidecar('a');
+  first.consumer.drain([] {});
+  settle();
+  const std::string left = put(post("left"));
+  cancel(left);
+  auto& b = *sidecars_.emplace_back(std::make_unique<Sidecar>(loop_, server_, names_, sidecar_options('b')));
+  b.bus.hold(Op::cancelled);
+  b.consumer.start();
+  b.consumer.set_service_ready(true);
+  settle();
+  EXPECT_FALSE(b.consumer.is_reading());
+  EXPECT_EQ(server_.pending(kQueue).size(), 0u);
+  b.bus.release(Op::cancelled);
+  settle();
+  EXPECT_TRUE(b.consumer.is_reading());
+  EXPECT_TRUE(b.service.begun.empty());
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(CancelTest, set_that_cannot_be_read_stops_nobody) {
+  auto& a = *sidecars_.emplace_back(std::make_unique<Sidecar>(loop_, server_, names_, sidecar_options('a')));
+  a.bus.fail_next(Op::cancelled, {Code::refused, "NOPERM"});
+  a.consumer.start();
+  a.consumer.set_service_ready(true);
+  settle();
+  put(post("one"));
+  settle();
+  EXPECT_EQ(told(), "200");
+}
+
+TEST_F(CancelTest, cancelled_while_its_sidecar_was_cut_off_is_known_after_the_reconnect) {
+  auto options = sidecar_options('a');
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options);
+  a.service.reaction = Reaction::hang;
+  put(post("first"));
+  settle();
+  a.bus.cut();
+  settle();
+  const std::string left = put(post("left"));
+  cancel(left);
+  a.bus.restore();
+  settle();
+  a.service.answer_all();
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  EXPECT_EQ(a.counters().cancelled, 1u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(CancelTest, running_call_is_broken_off_and_its_place_is_free) {
+  auto options = sidecar_options('a');
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options);
+  a.service.reaction = Reaction::hang;
+  const std::string first = put(post("first"));
+  settle();
+  const std::string second = put(post("second"));
+  settle();
+  ASSERT_EQ(a.service.begun, std::vector{first});
+  cancel(first, false);
+  EXPECT_EQ(a.service.begun, (std::vector{first, second}));
+  EXPECT_EQ(a.service.running(), 1u);
+  EXPECT_EQ(a.ended, std::vector<std::string>{"cancelled"});
+  EXPECT_EQ(told(), "");
+  cancel(second);
+  EXPECT_TRUE(is_queue_empty());
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(CancelTest, cancel_that_comes_after_the_answer_changes_nothing) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.hold(Op::settle, MemoryBus::Hold::reply);
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(told(), "200");
+  cancel(id);
+  a.bus.release(Op::settle);
+  settle();
+  EXPECT_EQ(a.ended, std::vector<std::string>{"answered"});
+  EXPECT_EQ(a.counters().cancelled, 0u);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+}
+
+TEST_F(CancelTest, answer_that_the_bus_does_not_take_is_kept_no_longer) {
+  Sidecar& a = add_sidecar('a');
+  server_.set_out_of_memory(true);
+  const auto made = post("one");
+  put(made);
+  settle();
+  EXPECT_EQ(a.service.begun.size(), 1u);
+  ASSERT_EQ(a.consumer.in_hand(), 1u);
+  cancel(made.id, false);
+  EXPECT_EQ(a.consumer.in_hand(), 0u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+// ---- Idle
+
+TEST_F(ConsumerTest, idle_instance_looks_seldom_and_at_once_when_asked) {
+  add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  const auto before = b.bus.calls(Op::pending_entries);
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  EXPECT_LE(b.bus.calls(Op::pending_entries) - before, 4u);  // in a minute
+
+  const auto asked = b.bus.calls(Op::pending_entries);
+  caller_.tell(names_.cancel_channel(kService), frames::encode_look());
+  settle();
+  advance(10ms);
+  EXPECT_EQ(b.bus.calls(Op::pending_entries), asked + 1);
+  // Again within the moment is once more, not once each.
+  for (int i = 0; i < 50; ++i) caller_.tell(names_.cancel_channel(kService), frames::encode_look());
+  settle();
+  advance(200ms);
+  EXPECT_EQ(b.bus.calls(Op::pending_entries), asked + 2);
+}
+
+TEST_F(DeliveryTest, idle_peer_answers_within_three_seconds_of_a_death) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = b.service.reaction = Reaction::hang;
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  Caller& caller = gateway.get(120s);
+  for (int i = 0; i < 60; ++i) advance(500ms);  // long after the last delivery to anybody
+  Sidecar& holder = a.service.begun.empty() ? b : a;
+  Sidecar& peer = a.service.begun.empty() ? a : b;
+  ASSERT_TRUE(peer.service.begun.empty());
+  peer.service.reaction = Reaction::answer;
+
+  const auto died = loop_.loop.now();
+  holder.kill();
+  while (!caller.has_ended() && loop_.loop.now() - died < 10s) advance(100ms);
+  EXPECT_EQ(caller.outcome, "200");
+  EXPECT_LE(loop_.loop.now() - died, 3s);
+}
+
+TEST_F(DeliveryTest, handed_back_is_taken_at_once_by_an_idle_peer) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  add_sidecar('b');
+  a.service.reaction = Reaction::refuse;
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  for (int i = 0; i < 3; ++i) {
+    Caller& caller = gateway.post();
+    for (int k = 0; k < 5 && !caller.has_ended(); ++k) advance(100ms);
+    EXPECT_EQ(caller.outcome, "200");
+  }
+  EXPECT_EQ(a.service.refused, 1u);
+}
+
+// ---- Callers that leave
+
+TEST_F(DeliveryTest, client_that_left_is_told_of_and_its_call_broken_off) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  Caller& caller = gateway.post();
+  settle();
+  ASSERT_EQ(a.service.running(), 1u);
+  caller.handle.cancel();
+  settle();
+  EXPECT_EQ(a.service.running(), 0u);
+  EXPECT_EQ(a.counters().cancelled, 1u);
+  EXPECT_EQ(gateway.dispatcher.counters().cancelled, 1u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeliveryTest, client_that_left_while_its_sidecar_was_away_causes_no_call) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  a.bus.cut();
+  settle();
+  Caller& caller = gateway.post();
+  settle();
+  caller.handle.cancel();
+  settle();
+  a.bus.restore();
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(a.counters().cancelled, 1u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeliveryTest, ended_calls_are_not_cancelled_and_deadlines_are_not_kept) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  gateway.post();
+  settle();
+  gateway.calls[0]->handle.cancel();
+  settle();
+  EXPECT_EQ(gateway.dispatcher.counters().cancelled, 0u);
+
+  a.service.reaction = Reaction::hang;
+  Caller& late = gateway.post(2s);
+  settle();
+  advance(2s);
+  EXPECT_EQ(late.outcome, "timeout");
+  EXPECT_EQ(gateway.dispatcher.counters().cancelled, 1u);
+  EXPECT_EQ(a.service.running(), 0u);
+  EXPECT_FALSE(server_.exists(names_.cancelled_set(kService)));
+}
+
 // ---- A service that breaks off
 
 TEST_F(ConsumerTest, repeatable_that_the_service_broke_off_is_moved_to_a_peer_as_the_next_attempt) {
@@ -150,23 +503,44 @@ TEST_F(ConsumerTest, repeatable_of_another_incarnation_is_run) {
 }
 
 TEST_F(ConsumerTest, expired_entry_is_dropped_silently_once_its_owner_knows) {
-  Sidecar& a = add_sidecar('a');
+  Sidecar& a = add_unready('a');
   a.bus.set_clock_estimate(0, 200);
   frames::Request made = post("late");
-  made.deadline_ms = server_.now_ms() - 201;
+  made.deadline_ms = server_.now_ms() + 100;
   put(made);
-  settle();
-  EXPECT_TRUE(a.service.begun.empty());
-  EXPECT_EQ(told(), "");
-  EXPECT_EQ(a.counters().expired, 1u);
-  EXPECT_TRUE(server_.pending(kQueue).empty());
-
   made = post("perhaps");
-  made.deadline_ms = server_.now_ms() - 199;  // its owner's clock may say that there is time left
+  made.deadline_ms = server_.now_ms() + 102;  // its owner's clock may say that there is time left
   put(made);
+  advance(301ms);
+  a.consumer.set_service_ready(true);
   settle();
   EXPECT_EQ(a.counters().expired, 1u);
   EXPECT_NE(told(), "");
+  EXPECT_EQ(answers()[0].id, made.id);
+  EXPECT_TRUE(is_queue_empty());
+  EXPECT_EQ(a.bus.clock_doubts(), 0u);
+}
+
+// The server's clock was moved, and caller and sidecar do not know of it at the same time.
+TEST_F(ConsumerTest, entry_that_is_younger_than_its_deadline_is_told_of) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("strange");
+  made.deadline_ms = server_.now_ms() - 3'600'000;
+  put(made);
+  settle();
+  EXPECT_TRUE(a.service.begun.empty());
+  EXPECT_EQ(told(), "expired");
+  EXPECT_EQ(a.bus.clock_doubts(), 1u);
+  EXPECT_EQ(a.ended, std::vector<std::string>{"expired"});
+  EXPECT_TRUE(is_queue_empty());
+
+  made = post("nobody");
+  made.deadline_ms = server_.now_ms() - 3'600'000;
+  made.reply_to = names_.reply_stream(process_id('e'), 0, 1);  // is not there: its owner is gone, too
+  put(made);
+  settle();
+  EXPECT_TRUE(is_queue_empty());
+  EXPECT_EQ(a.counters().undeliverable, 0u);
 }
 
 TEST_F(ConsumerTest, malformed_entries_are_removed_and_counted) {

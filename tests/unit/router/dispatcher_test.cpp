@@ -18,7 +18,7 @@ class DispatcherTest : public DeliveryTest {
     settle();
     make_queue();
     book_->add(kService, {kQueue, {instance_}});
-    alive_ = sidecar_.make_alive_subscription(names_.alive_channel(kService, instance_), [](bool) {});
+    alive_ = sidecar_.make_subscription({names_.alive_channel(kService, instance_)}, [](bool) {}, {});
   }
   Gateway& add(router::Dispatcher::Options options = {}) {
     Gateway& gateway = add_gateway('f', std::move(options));
@@ -55,7 +55,7 @@ class DispatcherTest : public DeliveryTest {
 
   const std::string instance_ = process_id('a');
   MemoryBus sidecar_{server_};
-  std::unique_ptr<messaging::AliveSubscription> alive_;
+  std::unique_ptr<messaging::Subscription> alive_;
   std::shared_ptr<router::AddressBook> book_ = std::make_shared<router::AddressBook>();
 };
 

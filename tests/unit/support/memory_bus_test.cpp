@@ -69,7 +69,7 @@ TEST_F(MemoryBusTest, killed_process_leaves_its_pending_entries_and_hears_nothin
   RecordingBusObserver observer;
   sidecar_.add_observer(observer);
   const auto reader = sidecar_.make_group_reader("a", seen_);
-  const auto alive = sidecar_.make_alive_subscription("alive", [](bool is_alive) { EXPECT_TRUE(is_alive); });
+  const auto alive = sidecar_.make_subscription({"alive"}, [](bool is_alive) { EXPECT_TRUE(is_alive); }, {});
   loop_.settle();
   reader->read({kQueue}, 1);
   sidecar_.get("key", outcome_.done<std::optional<std::string>>());
@@ -153,7 +153,7 @@ TEST_F(MemoryBusTest, late_read_gives_entries_to_nobody) {
 
 TEST_F(MemoryBusTest, half_open_connection_swallows_an_entry_and_keeps_its_subscription) {
   const auto reader = sidecar_.make_group_reader("a", seen_);
-  const auto alive = sidecar_.make_alive_subscription("alive", [](bool) {});
+  const auto alive = sidecar_.make_subscription({"alive"}, [](bool) {}, {});
   loop_.settle();
   reader->read({kQueue}, 1);
   loop_.settle();
