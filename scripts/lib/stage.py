@@ -1,4 +1,4 @@
-"""What scripts/soak and scripts/bench share: a private Valkey, the built programs as child processes, and their end.
+"""What soak, bench, chaos and the other scripts share: a private Valkey, the built programs as child processes, and their end.
 
 Everything runs in a fresh temporary folder. `with Stage(...)` ends each child by its id, whatever happens.
 """
@@ -133,20 +133,25 @@ class Stage:
     def show_logs(self):
         for name in dict.fromkeys(name for name, _ in self.children):
             print(f"--- last lines of {name}", file=sys.stderr)
-            print("\n".join(self.log_of(name).read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
+            lines = self.log_of(name).read_text(errors="replace").splitlines() if self.log_of(name).exists() else []
+            print("\n".join(lines[-15:]), file=sys.stderr)
 
     def log_of(self, name):
         return self.folder / f"{name}.log"
 
-    def start(self, name, *command):
+    def start(self, name, *command, environment=None):
         # A session of its own, so that Ctrl-C goes to the script alone and it decides the order of ending.
         # nginx writes no access log here either: what is compared is the way of a request, not its record.
         with open(self.log_of(name), "ab") as log:
             child = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      cwd=self.folder, start_new_session=True,
-                                     env={**os.environ, "Gateway__AccessLog": "off"})
+                                     env={"Gateway__AccessLog": "off", **os.environ, **(environment or {})})
         self.children.append((name, child))
         return child
+
+    def forget(self, child):
+        """Of a child that ended on purpose: it is no longer one of those that must be alive."""
+        self.children = [(name, other) for name, other in self.children if other is not child]
 
     @staticmethod
     def end(child, patience=10):
@@ -158,13 +163,13 @@ class Stage:
                 child.kill()
         child.wait()
 
-    def start_bus(self):
+    def start_bus(self, *more, environment=None):
         program = shutil.which("valkey-server") or shutil.which("redis-server")
         if not program:
             raise Failure("neither valkey-server nor redis-server is installed: scripts/setup")
         path = self.folder / "bus.sock"
         child = self.start("bus", program, "--port", 0, "--unixsocket", path, "--save", "", "--appendonly", "no",
-                           "--dir", self.folder)
+                           "--dir", self.folder, *more, environment=environment)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and child.poll() is None:
             try:
@@ -176,15 +181,15 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{program} did not answer PING within 10 s")
 
-    def start_gateway(self, port, *more, name="gateway"):
+    def start_gateway(self, port, *more, name="gateway", valkey=None):
         return self.start(name, self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
-                          "--valkey", f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
+                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
                           "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
 
-    def start_sidecar(self, service, upstream, name):
+    def start_sidecar(self, service, upstream, name, *more, valkey=None):
         return self.start(name, self.programs / "outrigger-sidecar", "--service", service, "--upstream", upstream,
-                          "--valkey", f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
-                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info")
+                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
+                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
 
     def wait_for_log(self, name, text, seconds=20):
         """Until the child of that name has written `text`."""
