@@ -30,7 +30,8 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
                                       std::vector<std::string> flags) {
   ChildProcess::Options options;
   options.command = {OUTRIGGER_GATEWAY, "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0",
-                     "--log-format",    "text",     "--workers",   "2"};
+                     "--log-format",    "text"};
+  if (!has(environment, "Gateway__Workers")) options.command.insert(options.command.end(), {"--workers", "2"});
   if (!names_the_bus(environment)) options.command.insert(options.command.end(), {"--valkey", valkey.url()});
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);

@@ -237,6 +237,87 @@ TEST_F(Registration, missing_metadata_are_asked_for) {
   EXPECT_EQ(valkey().cli({"EXISTS", key}), "1");
 }
 
+// How many frames of this type the control stream has (docs/protocol.md: HELLO 1, ENDPOINTS_UPDATE 9, GOODBYE 33).
+int control_frames(ValkeyServer& valkey, int type) {
+  const std::string entries = valkey.cli({"XRANGE", "router:control", "-", "+"}) + "\n";
+  const std::string mark = "\nt\n" + std::to_string(type) + "\n";
+  int frames = 0;
+  for (std::size_t at = entries.find(mark); at != std::string::npos; at = entries.find(mark, at + 1)) ++frames;
+  return frames;
+}
+
+// Were each gateway to answer a newcomer with a question of its own, a deployment would be a storm.
+class TenGateways : public Registration {
+ protected:
+  void SetUp() override {
+    Registration::SetUp();
+    if (IsSkipped()) return;
+    service_.set_document(kDocument);
+  }
+  void start_gateways() {
+    for (int i = 0; i < 10; ++i) {
+      gateways_.push_back(std::make_unique<Gateway>(valkey(), Environment{{"Gateway__Workers", "1"}}));
+    }
+  }
+  void expect_all_route() {
+    for (auto& gateway : gateways_) EXPECT_TRUE(gateway->wait_for_route("/orders/v1/orders/7"));
+  }
+  std::unique_ptr<Sidecar> start_sidecar() {
+    auto sidecar = std::make_unique<Sidecar>(valkey(), "orders", service_);
+    EXPECT_TRUE(sidecar->wait_until_registered());
+    EXPECT_TRUE(eventually("its metadata", [&] { return valkey().cli({"KEYS", "router:endpoints:*"}) != ""; }));
+    return sidecar;
+  }
+  // Some more heartbeats, with which anything that is going to be said again would have been.
+  void let_heartbeats_pass() {
+    const int before = control_frames(valkey(), 2);
+    EXPECT_TRUE(eventually("more heartbeats", [&] { return control_frames(valkey(), 2) >= before + 10; }));
+  }
+
+  std::vector<std::unique_ptr<Gateway>> gateways_;
+};
+
+TEST_F(TenGateways, restart_of_a_sidecar_is_one_endpoints_update) {
+  auto sidecar = start_sidecar();
+  start_gateways();
+  expect_all_route();
+  ASSERT_EQ(control_frames(valkey(), 9), 1);
+
+  sidecar->process().kill_hard();
+  sidecar = start_sidecar();
+  expect_all_route();
+  let_heartbeats_pass();
+  EXPECT_EQ(control_frames(valkey(), 1), 2);
+  EXPECT_EQ(control_frames(valkey(), 9), 2) << "one more for the restart";
+
+  ASSERT_TRUE(sidecar->process().terminate());
+  sidecar = start_sidecar();
+  expect_all_route();
+  let_heartbeats_pass();
+  EXPECT_EQ(control_frames(valkey(), 9), 3);
+  EXPECT_EQ(control_frames(valkey(), 33), 1);
+}
+
+TEST_F(TenGateways, missing_metadata_are_asked_for_once_for_all_of_them) {
+  start_gateways();
+  for (auto& gateway : gateways_) {
+    ASSERT_TRUE(gateway->wait_until_ready());
+    gateway->process().send_signal(SIGSTOP);
+  }
+  // No heartbeat stores them again within this test.
+  Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Messaging__HeartbeatInterval", "60s"}});
+  ASSERT_TRUE(sidecar.wait_until_registered());
+  ASSERT_TRUE(eventually("all it says", [&] { return control_frames(valkey(), 9) == 1; }));
+  const std::string inbox = valkey().cli({"KEYS", "router:inbox:orders:*"});
+  ASSERT_EQ(valkey().cli({"DEL", valkey().cli({"KEYS", "router:endpoints:orders:*"})}), "1");
+
+  for (auto& gateway : gateways_) gateway->process().send_signal(SIGCONT);
+  expect_all_route();
+
+  EXPECT_EQ(valkey().field({"XINFO", "STREAM", inbox}, "entries-added"), "1");
+  EXPECT_EQ(control_frames(valkey(), 9), 2);
+}
+
 TEST_F(Registration, heartbeat_alone_makes_an_instance_known) {
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(sidecar.wait_until_registered());
