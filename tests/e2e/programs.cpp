@@ -162,4 +162,68 @@ Sidecar::Sidecar(const ValkeyServer& valkey, std::string_view name, const Script
   return result ? result : ::testing::AssertionFailure() << result.message() << ":\n" << last;
 }
 
+std::string metric(std::uint16_t health_port, std::string_view name) {
+  const std::string text = get(health_port, "/metrics").body;
+  const std::string line = "\n" + std::string(name) + " ";
+  const std::size_t at = text.find(line);
+  if (at == std::string::npos) return {};
+  const std::size_t from = at + line.size();
+  return text.substr(from, text.find('\n', from) - from);
+}
+
+namespace {
+
+struct Key {
+  std::string name;
+  std::string type;
+  long long ttl_ms;  // -1: for ever
+  std::string length;
+};
+
+std::vector<Key> all_keys(ValkeyServer& valkey) {
+  std::vector<Key> keys;
+  const std::string names = valkey.cli({"KEYS", "*"});
+  for (std::size_t at = 0; at < names.size();) {
+    Key key{names.substr(at, names.find('\n', at) - at), {}, 0, {}};
+    at += key.name.size() + 1;
+    key.type = valkey.cli({"TYPE", key.name});
+    key.ttl_ms = std::atoll(valkey.cli({"PTTL", key.name}).c_str());
+    const char* command = key.type == "stream" ? "XLEN" : key.type == "zset" ? "ZCARD" : "STRLEN";
+    key.length = valkey.cli({command, key.name});
+    if (key.ttl_ms != -2) keys.push_back(std::move(key));  // -2: it has just ended
+  }
+  return keys;
+}
+
+}  // namespace
+
+std::string describe_keys(ValkeyServer& valkey) {
+  std::string text;
+  for (const Key& key : all_keys(valkey)) {
+    text += key.name + " " + key.type + " ttl " + std::to_string(key.ttl_ms) + " ms length " + key.length + "\n";
+  }
+  return text;
+}
+
+::testing::AssertionResult keys_are_bounded(ValkeyServer& valkey) {
+  constexpr long long kStreamTtl = 120'000;
+  constexpr long long kMetadataTtl = 7LL * 24 * 3600 * 1000;
+  constexpr long long kControlEntries = 20'000 + 100;  // trimmed by whole nodes of the stream
+  std::string wrong;
+  // What was settled last is deleted a moment later (docs/protocol.md, Housekeeping).
+  const auto result = eventually("every key to be bounded", [&] {
+    wrong.clear();
+    for (const Key& key : all_keys(valkey)) {
+      const long long length = std::atoll(key.length.c_str());
+      bool is_bounded = key.ttl_ms > 0 && key.ttl_ms <= kStreamTtl;
+      if (key.name == "router:control") is_bounded = key.type == "stream" && length <= kControlEntries;
+      if (key.name.starts_with("router:endpoints:")) is_bounded = key.ttl_ms > 0 && key.ttl_ms <= kMetadataTtl;
+      if (key.name.starts_with("router:requests:")) is_bounded = key.type == "stream" && length == 0;
+      if (!is_bounded) wrong += key.name + " ";
+    }
+    return wrong.empty();
+  });
+  return result ? result : ::testing::AssertionFailure() << "not bounded: " << wrong << "\nof\n" << describe_keys(valkey);
+}
+
 }  // namespace outrigger::tests

@@ -119,4 +119,13 @@ class Asking {
 // Every entry of every work stream of `service` was settled.
 ::testing::AssertionResult is_settled(ValkeyServer& valkey, std::string_view service);
 
+// The value of a sample `name` (with its labels, as written) in what the listener at `health_port` shows; empty if absent.
+std::string metric(std::uint16_t health_port, std::string_view name);
+
+// Every key with its type, time to live and length, one a line.
+std::string describe_keys(ValkeyServer& valkey);
+// No key of ours may grow, or stay, without bound: the control stream is capped, base queues are empty once everything is
+// settled, all else ends by itself (docs/protocol.md, Keys). Fails with those that do not, beside all the others.
+::testing::AssertionResult keys_are_bounded(ValkeyServer& valkey);
+
 }  // namespace outrigger::tests
