@@ -81,6 +81,15 @@ struct StreamedBody {
   friend bool operator==(const StreamedBody&, const StreamedBody&) = default;
 };
 
+// Where a REQUEST comes from that an operator wrote again out of a dead letter.
+struct Origin {
+  std::string dead;                 // the dead letter's entry id, as Valkey writes it
+  std::string id;                   // the request id it had then
+  std::string reason;               // why it was given up
+  std::uint64_t first_seen_ms = 0;  // Valkey's clock, when the client's request was written
+  friend bool operator==(const Origin&, const Origin&) = default;
+};
+
 struct Request {
   std::string id;  // 96 random bits or more: 16 to 64 of A-Z a-z 0-9 _ -
   std::string method;
@@ -96,6 +105,7 @@ struct Request {
   std::string traceparent;               // may be empty
   std::string tracestate;                // may be empty
   std::optional<StreamedBody> streamed;  // body is not inline
+  std::optional<Origin> origin;          // of a dead letter that is tried again
   std::string body;                      // field `b`; empty when streamed
   friend bool operator==(const Request&, const Request&) = default;
 };

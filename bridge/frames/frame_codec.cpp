@@ -10,6 +10,7 @@
 
 #include "bridge/base/check.h"
 #include "bridge/base/limits.h"
+#include "bridge/frames/dead_letter.h"
 
 namespace outrigger::frames {
 namespace {
@@ -219,6 +220,16 @@ class HeadWriter {
     key(member);
     out_ += json;
   }
+  void origin(const Origin& origin) {
+    key("origin");
+    if (!is_entry_id(origin.dead) || !is_request_id(origin.id) || !is_dead_reason(origin.reason) ||
+        origin.first_seen_ms > kMaxInteger) {
+      return fail("origin");
+    }
+    out_.append("{\"dead\":\"").append(origin.dead).append("\",\"id\":\"").append(origin.id);
+    out_.append("\",\"reason\":\"").append(origin.reason).append("\",\"first_seen\":");
+    out_.append(std::to_string(origin.first_seen_ms)).append("}");
+  }
   void strings(std::string_view member, const std::vector<std::string>& values) {
     key(member);
     out_ += '[';
@@ -276,7 +287,7 @@ constexpr auto kMembers = std::to_array<std::string_view>(
     {"v",         "t",           "gateway",     "id",         "method",        "target",       "scheme",
      "authority", "instance",    "attempt",     "seq",        "status",        "reason",       "headers",
      "reply_to",  "deadline_ms", "bus",         "repeatable", "max_attempts",  "traceparent",  "tracestate",
-     "streamed",  "fault",       "detail",      "end",        "abort",         "length",       "service_ms",   "queue_ms",
+     "streamed",  "origin",      "fault",       "detail",      "end",        "abort",         "length",       "service_ms",   "queue_ms",
      "bytes",     "service",     "version",     "region",     "name",          "queues",       "group",
      "inbox",     "state",       "interval_ms", "wake",       "metadata_hash", "metadata_key", "protocol"});
 static_assert(kMembers.size() <= 64, "HeadReader keeps one bit for each");
@@ -446,6 +457,31 @@ class HeadReader {
     }
   }
 
+  void origin(std::optional<Origin>& out) {
+    const Member member = "origin";
+    const dom::element* element = find(member, optional);
+    if (element == nullptr) return;
+    dom::object object;
+    if (element->get(object) != simdjson::SUCCESS) return fail(Code::malformed, member.index, "is not an object");
+    out.emplace();
+    // Each has its form, and all of these are ASCII: nothing to convert.
+    const auto text = [&](std::string_view name, std::string& value, bool (*is_valid)(std::string_view)) {
+      std::string_view given;
+      if (object[name].get(given) != simdjson::SUCCESS || !is_valid(given)) {
+        return fail(Code::malformed, member.index, "has a member that is missing or not of its form");
+      }
+      value = given;
+    };
+    text("dead", out->dead, is_entry_id);
+    text("id", out->id, is_request_id);
+    text("reason", out->reason, is_dead_reason);
+    dom::element first_seen;
+    if (object["first_seen"].get(first_seen) != simdjson::SUCCESS) {
+      return fail(Code::malformed, member.index, "has a member that is missing or not of its form");
+    }
+    number_in(first_seen, member, out->first_seen_ms, 0, kMaxInteger);
+  }
+
   bool has(Member member) const { return (present_ >> member.index & 1) != 0; }
   void fail(Member member, std::string_view what) { fail(Code::malformed, member.index, what); }
   void unsupported(Member member) { fail(Code::unsupported, member.index, "is not one of ours"); }
@@ -583,6 +619,7 @@ Result<Frame> read_request(HeadReader& head, std::string_view body) {
   head.text("traceparent", frame.traceparent, optional, kFieldValue);
   head.text("tracestate", frame.tracestate, optional, kFieldValue);
   head.streamed(frame.streamed);
+  head.origin(frame.origin);
   if (frame.streamed && !body.empty()) head.fail("streamed", "stands beside a body");
   frame.body = body;
   return head.finish<Frame>(std::move(frame));
@@ -721,6 +758,7 @@ Result<EncodedFrame> encode(const Request& frame) {
     const std::optional<std::uint64_t>& length = frame.streamed->length;
     head.raw("streamed", length ? "{\"length\":" + std::to_string(*length) + "}" : "{}");
   }
+  if (frame.origin) head.origin(*frame.origin);
   return head.finish(FrameType::request, frame.body);
 }
 

@@ -48,6 +48,29 @@ std::string expand(std::string_view name_template,
   }
 }
 
+// `text` as itself in a pattern of SCAN.
+std::string as_pattern(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("*?[]\\^").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+// The service for which `is_made_from` is true, of those that may stand behind the template's fixed text in `name`.
+template <class IsMadeFrom>
+std::optional<std::string> service_in(std::string_view name, std::string_view name_template, bool has_tags,
+                                      IsMadeFrom is_made_from) {
+  const std::size_t begin = fixed_text(name_template).size() + (has_tags ? 1 : 0);
+  if (name.size() <= begin) return std::nullopt;
+  const std::string_view rest = name.substr(begin);
+  for (std::size_t size = 1; size <= rest.size() && is_service_name(rest.substr(0, size)); ++size) {
+    if (is_made_from(rest.substr(0, size))) return std::string(rest.substr(0, size));
+  }
+  return std::nullopt;
+}
+
 // Empty if `name_template` has each of `placeholders` exactly once and nothing else in braces.
 std::string_view template_fault(std::string_view name_template, const std::vector<std::string_view>& placeholders) {
   if (!is_printable(name_template)) return "has characters that are not printable ASCII";
@@ -89,6 +112,16 @@ bool is_process_id(std::string_view text) {
 
 bool is_request_id(std::string_view text) {
   return text.size() >= 16 && text.size() <= 64 && std::all_of(text.begin(), text.end(), is_url_safe);
+}
+
+bool is_entry_id(std::string_view text) {
+  constexpr std::size_t kMostDigits = 20;
+  const std::size_t dash = text.find('-');
+  const auto is_number = [](std::string_view part) {
+    return !part.empty() && part.size() <= kMostDigits &&
+           part.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  return dash != std::string_view::npos && is_number(text.substr(0, dash)) && is_number(text.substr(dash + 1));
 }
 
 bool is_metadata_hash(std::string_view text) {
@@ -191,6 +224,29 @@ std::string QueueNames::cancelled_set(std::string_view service) const {
 
 std::string QueueNames::dead_stream(std::string_view service) const {
   return expand(config_.dead_template, {{"service", service_text(service)}});
+}
+
+std::string QueueNames::dead_stream_pattern() const {
+  return expand(as_pattern(config_.dead_template), {{"service", service_text("*")}});
+}
+
+std::optional<std::string> QueueNames::service_of_dead_stream(std::string_view name) const {
+  return service_in(name, config_.dead_template, config_.cluster_hash_tags,
+                    [&](std::string_view service) { return dead_stream(service) == name; });
+}
+
+std::string QueueNames::request_queue_pattern(std::string_view service) const {
+  return expand(as_pattern(config_.request_queue_template),
+                {{"service", service_text(service.empty() ? "*" : service)}}) +
+         "*";
+}
+
+std::optional<std::string> QueueNames::service_of_request_queue(std::string_view name) const {
+  return service_in(name, config_.request_queue_template, config_.cluster_hash_tags, [&](std::string_view service) {
+    const std::string base = request_queue(service);
+    return name.substr(0, base.size()) == base &&
+           (name.size() == base.size() || name[base.size()] == ':' || name[base.size()] == '@');
+  });
 }
 
 std::string QueueNames::notify_channel(std::string_view queue) const {

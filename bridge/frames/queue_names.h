@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,8 @@ bool is_process_id(std::string_view text);
 bool is_request_id(std::string_view text);
 // Metadata hashes: 1 to 128 of A-Z a-z 0-9 _ -.
 bool is_metadata_hash(std::string_view text);
+// Ids of stream entries: two numbers of up to 20 digits with - between them.
+bool is_entry_id(std::string_view text);
 
 // Empty members get their default, which is made from `key_prefix`.
 struct NameConfig {
@@ -40,6 +43,7 @@ struct NameConfig {
   std::string consumer_group = "router-gateway";
   int database = 0;                // not 0: channel names end in `:{database}`, since Pub/Sub ignores databases
   bool cluster_hash_tags = false;  // the substituted service name is `{billing}` instead of `billing`
+  friend bool operator==(const NameConfig&, const NameConfig&) = default;
 };
 
 class QueueNames {
@@ -64,6 +68,14 @@ class QueueNames {
   std::string cancelled_set(std::string_view service) const;
   std::string dead_stream(std::string_view service) const;
   std::string notify_channel(std::string_view queue) const;
+
+  // For an operator, who asks the server which keys there are. Patterns of SCAN: each matches every name of its kind,
+  // perhaps others, too; whose a name is says the second. Nothing: of no service. An empty service: of any.
+  std::string dead_stream_pattern() const;
+  std::optional<std::string> service_of_dead_stream(std::string_view name) const;
+  std::string request_queue_pattern(std::string_view service = {}) const;
+  std::optional<std::string> service_of_request_queue(std::string_view name) const;
+
   // {response_prefix}:{gateway}.{worker}.{epoch}
   std::string reply_stream(std::string_view gateway, unsigned worker, std::uint64_t epoch) const;
 

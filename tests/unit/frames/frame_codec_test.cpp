@@ -215,6 +215,28 @@ TEST_F(FrameDecoding, number_out_of_range_is_named) {
   EXPECT_TRUE(decode_request(request_head("\"deadline_ms\":1", "\"deadline_ms\":9007199254740991")));
 }
 
+TEST_F(FrameDecoding, origin_has_all_its_members_in_their_forms) {
+  const auto fault = [&](const std::string& origin) {
+    return request_fault("\"max_attempts\":3", "\"origin\":" + origin);
+  };
+  const std::string id = "\"id\":\"8c6f0e2d4b1a49d7a35c7e9f10b2d4c6\"";
+  const std::string why = "malformed: member origin has a member that is missing or not of its form";
+  EXPECT_EQ(fault("[]"), "malformed: member origin is not an object");
+  EXPECT_EQ(fault("{}"), why);
+  EXPECT_EQ(fault("{\"dead\":\"1-2\"," + id + ",\"reason\":\"exhausted\"}"), why);
+  EXPECT_EQ(fault("{\"dead\":\"1\"," + id + ",\"reason\":\"exhausted\",\"first_seen\":1}"), why);
+  EXPECT_EQ(fault("{\"dead\":\"1-2\",\"id\":\"short\",\"reason\":\"exhausted\",\"first_seen\":1}"), why);
+  EXPECT_EQ(fault("{\"dead\":\"1-2\"," + id + ",\"reason\":\"a b\",\"first_seen\":1}"), why);
+  EXPECT_EQ(fault("{\"dead\":\"1-2\"," + id + ",\"reason\":\"exhausted\",\"first_seen\":-1}"),
+            "malformed: member origin is not an integer in its range");
+
+  const std::string good = "{\"dead\":\"1-2\"," + id + ",\"reason\":\"exhausted\",\"first_seen\":7,\"later\":[]}";
+  const auto frame = decode_request(request_head("\"max_attempts\":3", "\"origin\":" + good));
+  ASSERT_TRUE(frame);
+  EXPECT_EQ(std::get<Request>(*frame).origin,
+            (Origin{"1-2", "8c6f0e2d4b1a49d7a35c7e9f10b2d4c6", "exhausted", 7}));
+}
+
 TEST_F(FrameDecoding, known_member_twice_is_malformed) {
   EXPECT_EQ(request_fault("\"method\":\"GET\"", "\"method\":\"GET\",\"method\":\"PUT\""),
             "malformed: member method stands twice");

@@ -167,6 +167,10 @@ class FrameGenerator {
     } else {
       frame.body = any_text();
     }
+    if (coin()) {
+      frame.origin = Origin{std::to_string(number()) + "-" + std::to_string(below(1000)), id(), letters(1 + below(64)),
+                            number()};
+    }
     return frame;
   }
   Frame response() {

@@ -145,5 +145,36 @@ TEST(QueueNames, forms_of_identifiers) {
   EXPECT_FALSE(is_metadata_hash("a:b"));
 }
 
+TEST(QueueNames, services_are_found_in_the_names_of_keys) {
+  const QueueNames names = names_of({});
+  EXPECT_EQ(names.dead_stream_pattern(), "router:dead:*");
+  EXPECT_EQ(names.service_of_dead_stream("router:dead:billing-admin"), "billing-admin");
+  for (const char* other : {"router:dead:", "router:dead:Billing", "router:dead:a:b", "router:inbox:a", "router", ""}) {
+    EXPECT_EQ(names.service_of_dead_stream(other), std::nullopt) << other;
+  }
+  EXPECT_EQ(names.request_queue_pattern(), "router:requests:**");
+  EXPECT_EQ(names.request_queue_pattern("billing"), "router:requests:billing*");
+  for (const char* queue : {"", ":1.0", "@eu", ":1.0@eu"}) {
+    EXPECT_EQ(names.service_of_request_queue(std::string("router:requests:billing") + queue), "billing");
+  }
+  EXPECT_EQ(names.service_of_request_queue("router:requests:billing-admin"), "billing-admin");
+  EXPECT_EQ(names.service_of_request_queue("router:requests:billing/x"), std::nullopt);
+}
+
+TEST(QueueNames, services_are_found_whatever_the_template) {
+  const QueueNames names = names_of({.request_queue_template = "q[1]*:{service}-work",
+                                     .dead_template = "d?:{service}-dead",
+                                     .cluster_hash_tags = true});
+  EXPECT_EQ(names.dead_stream_pattern(), "d\\?:{*}-dead");
+  EXPECT_EQ(names.service_of_dead_stream("d?:{a-dead}-dead"), "a-dead");
+  EXPECT_EQ(names.service_of_dead_stream("d?:a-dead"), std::nullopt);
+  EXPECT_EQ(names.request_queue_pattern("a"), "q\\[1\\]\\*:{a}-work*");
+  EXPECT_EQ(names.service_of_request_queue(names.request_queue("a-work", "1", "eu")), "a-work");
+
+  const QueueNames plain = names_of({.request_queue_template = "q:{service}-work"});
+  EXPECT_EQ(plain.service_of_request_queue("q:a-work-work"), "a-work");
+  EXPECT_EQ(plain.service_of_request_queue("q:a-work@eu"), "a");
+}
+
 }  // namespace
 }  // namespace outrigger::frames
