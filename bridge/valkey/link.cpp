@@ -43,7 +43,7 @@ Condition condition_of(const Error& why) {
 // The key a command is about, for messages; empty if it has none.
 std::string_view key_of(std::size_t count, const auto& argument) {
   const std::string_view command = argument(0);
-  for (const std::string_view keyless : {"TIME", "PING", "INFO", "CLIENT", "AUTH", "SELECT", "PUBSUB"}) {
+  for (const std::string_view keyless : {"TIME", "PING", "INFO", "CLIENT", "AUTH", "SELECT", "PUBSUB", "SCAN"}) {
     if (command == keyless) return {};
   }
   const bool has_subcommand = command == "XGROUP" || command == "XINFO";
