@@ -71,7 +71,9 @@ std::optional<ExitNow> parse(const Program& program, const ConfigTable& table, i
   return std::nullopt;
 }
 
-base::Result<std::string> read_all(const std::string& name, std::istream& standard_input) {
+}  // namespace
+
+base::Result<std::string> read_config_file(const std::string& name, std::istream& standard_input) {
   std::ifstream file;
   if (name != "-") {
     file.open(name, std::ios::binary);
@@ -86,8 +88,6 @@ base::Result<std::string> read_all(const std::string& name, std::istream& standa
   return text;
 }
 
-}  // namespace
-
 std::optional<ExitNow> configure(const Program& program, const ConfigTable& table,
                                  const std::function<void(ConfigReading&)>& finish, int argc, const char* const* argv,
                                  const Environment& environment, std::istream& standard_input) {
@@ -100,7 +100,7 @@ std::optional<ExitNow> configure(const Program& program, const ConfigTable& tabl
   sources.environment = environment;
   sources.flags = std::move(parsed.flags);
   if (!parsed.config_file.empty()) {
-    auto text = read_all(parsed.config_file, standard_input);
+    auto text = read_config_file(parsed.config_file, standard_input);
     if (!text) return ExitNow{1, "", text.error().detail + "\n"};
     sources.file_name = parsed.config_file == "-" ? "standard input" : parsed.config_file;
     sources.file_text = std::move(*text);

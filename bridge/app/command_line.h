@@ -32,6 +32,9 @@ std::optional<ExitNow> configure(const Program& program, const ConfigTable& tabl
                                  const std::function<void(ConfigReading&)>& finish, int argc, const char* const* argv,
                                  const Environment& environment, std::istream& standard_input);
 
+// The text of a configuration file, `-` for the standard input. Error invalid: it cannot be read, or is above 1 MiB.
+base::Result<std::string> read_config_file(const std::string& name, std::istream& standard_input);
+
 // Prints both texts and returns the code, for main.
 int print_and_exit(const ExitNow& exit);
 

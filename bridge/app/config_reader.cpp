@@ -329,13 +329,15 @@ class ConfigReader {
     return own;
   }
 
-  // `A:B` below a section is B of its section A, as in .NET's settings. Nothing: reported.
+  // `A:B` below a section is B of its section A, as in .NET's settings. Nothing: reported, or to be passed over.
   const Name* find(const YAML::Node& key, const Name& section) {
     const Name* name = &section;
     for (const std::string& part : split(key.Scalar(), ":")) {
       const Name* next = name->child(part);
       if (next == nullptr) {
-        reading_.fail(at(key.Mark()), reading_.is_full() ? "" : unknown_name(root_, *name, part));
+        if (!table_.passes_over_other_keys()) {
+          reading_.fail(at(key.Mark()), reading_.is_full() ? "" : unknown_name(root_, *name, part));
+        }
         return nullptr;
       }
       name = next;
@@ -404,7 +406,9 @@ class ConfigReader {
       for (; used < parts.size() && name->key == nullptr; ++used) {
         const Name* next = name->child(parts[used]);
         if (next == nullptr) {
-          reading_.fail(origin, reading_.is_full() ? "" : unknown_name(root_, *name, parts[used]));
+          if (!table_.passes_over_other_keys()) {
+            reading_.fail(origin, reading_.is_full() ? "" : unknown_name(root_, *name, parts[used]));
+          }
           break;
         }
         name = next;

@@ -91,6 +91,10 @@ class ConfigTable {
 
   // The names below `root` are checked, their values ignored: they are another program's.
   void ignore_values_below(std::string root) { ignored_root_ = std::move(root); }
+  // Keys that are not in this table are passed over in files and environment: whoever reads one block of a file leaves
+  // the rest to the programs it is written for.
+  void pass_over_other_keys() { passes_over_other_keys_ = true; }
+  bool passes_over_other_keys() const { return passes_over_other_keys_; }
 
   bool is_ignored(const ConfigKey& key) const;
   const std::deque<ConfigKey>& keys() const { return keys_; }
@@ -107,6 +111,7 @@ class ConfigTable {
 
   std::deque<ConfigKey> keys_;  // keys never move: a ConfigReading points at them
   std::string ignored_root_;
+  bool passes_over_other_keys_ = false;
 };
 
 }  // namespace outrigger::app
