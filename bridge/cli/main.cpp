@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "bridge/app/command_line.h"
+#include "bridge/cli/dead.h"
 #include "bridge/cli/dev.h"
 #include "bridge/cli/status.h"
 #include "bridge/frames/queue_names.h"
@@ -31,6 +32,8 @@ int main(int argc, char** argv) {
   status_command->add_option("-o,--output", status.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
+  cli::DeadOptions dead;
+  const CLI::App* dead_command = cli::declare_dead(cli, dead);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -38,6 +41,7 @@ int main(int argc, char** argv) {
   }
 
   if (status_command->parsed()) return cli::run_status(status);
+  if (dead_command->parsed()) return cli::run_dead(dead);
   for (const std::string& service : services) {
     const std::size_t equals = service.find('=');
     const std::string name = service.substr(0, equals);

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -11,6 +10,7 @@
 
 #include "bridge/app/listen_address.h"
 #include "bridge/app/process.h"
+#include "bridge/cli/table.h"
 #include "bridge/http1/client_pool.h"
 #include "bridge/net/event_loop.h"
 
@@ -87,41 +87,21 @@ class Asker final : private http1::ClientHandler {
   bool is_done_ = false;
 };
 
-// What comes from elsewhere must not steer the operator's terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return text;
-}
-
 std::string text_of(const Json& object, const char* member) {
   const auto at = object.find(member);
   if (at == object.end() || at->is_null()) return "-";
   if (!at->is_string()) return printable(at->dump());
-  const auto text = at->get<std::string>();
-  return text.empty() ? "-" : printable(text);
+  auto text = at->get<std::string>();
+  return text.empty() ? "-" : printable(std::move(text));
 }
 
-void print_table(const std::vector<std::string>& titles, const Json& rows, const std::vector<const char*>& members) {
-  std::vector<std::vector<std::string>> cells{titles};
+void print_table(std::vector<std::string> titles, const Json& rows, const std::vector<const char*>& members) {
+  std::vector<std::vector<std::string>> cells;
   for (const Json& row : rows) {
-    std::vector<std::string> line;
+    std::vector<std::string>& line = cells.emplace_back();
     for (const char* member : members) line.push_back(text_of(row, member));
-    cells.push_back(std::move(line));
   }
-  std::vector<std::size_t> widths(titles.size(), 0);
-  for (const auto& line : cells) {
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  }
-  for (const auto& line : cells) {
-    std::string out;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      out += line[i];
-      if (i + 1 < line.size()) out.append(widths[i] - line[i].size() + 2, ' ');
-    }
-    std::printf("%s\n", out.c_str());
-  }
+  std::fputs(make_table(std::move(titles), std::move(cells)).c_str(), stdout);
 }
 
 void print_gateway(const Json& routes, const Json& instances) {
