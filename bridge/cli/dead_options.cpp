@@ -47,12 +47,13 @@ void add_bus(CLI::App& command, BusOptions& bus) {
                      "Configuration of a gateway or a sidecar, for the server and the names of keys; - is standard input")
       ->type_name("FILE");
   command.add_option("--section", bus.section, "Whose messaging block, where a configuration has both and they differ")
-      ->type_name("gateway|sidecar")
+      ->type_name("WHOSE")
       ->check(CLI::IsMember({"gateway", "sidecar"}));
 }
 
 void add_output(CLI::App& command, DeadOptions& options) {
   command.add_option("-o,--output", options.output, "table or json")
+      ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
 }

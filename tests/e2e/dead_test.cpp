@@ -3,7 +3,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "bridge/frames/dead_letter.h"
 #include "tests/e2e/programs.h"
@@ -465,6 +467,38 @@ TEST_F(DeadLetters, refusals_of_the_server_are_failures_that_keep_the_letter) {
   EXPECT_THAT(ran.err, HasSubstr("OOM"));
   valkey().cli({"CONFIG", "SET", "maxmemory", "0"});
   EXPECT_EQ(left(), "1");
+}
+
+// The rule is that of the page, taken from the page.
+TEST_F(DeadLetters, documented_permissions_are_enough) {
+  Sidecar sidecar(valkey(), "orders", service_);
+  ASSERT_TRUE(sidecar.wait_until_registered());
+  make_queue("router:requests:billing");
+  const std::string id = bury({});
+  bury({.service = "billing"});
+  bury({.service = "other"});
+  std::ifstream page(OUTRIGGER_SOURCE_DIR "/docs/valkey.md");
+  std::string line;
+  while (std::getline(page, line) && !line.starts_with("ACL SETUSER operator ")) {
+  }
+  std::istringstream words(line);
+  std::vector<std::string> rule{std::istream_iterator<std::string>(words), {}};
+  ASSERT_FALSE(rule.empty());
+  std::string command = "*" + std::to_string(rule.size()) + "\r\n";
+  for (const std::string& word : rule) command += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
+  RawClient client(valkey().endpoint());
+  client.send(command);
+  ASSERT_EQ(client.read_until("\r\n"), "+OK\r\n");
+
+  valkey().set_login("operator:operator-secret");
+  EXPECT_EQ(list()["letters"].size(), 3U);
+  EXPECT_EQ(run({"show", id, "--service", "orders"}).status, 0);
+  const Ran ran = run({"redrive", "--service", "orders"});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(run({"redrive", "--service", "billing", "--no-wait"}).status, 0);
+  EXPECT_EQ(run({"purge", "--redriven", "--all"}).out, "router:requests:billing: 1 removed, 0 beyond reach\n");
+  EXPECT_EQ(run({"purge", "--all"}).out, "other: 1 deleted\n");
+  EXPECT_EQ(valkey().cli({"ACL", "LOG"}), "");
 }
 
 }  // namespace
