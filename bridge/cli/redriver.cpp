@@ -62,16 +62,20 @@ frames::Request make_redriven(const FoundLetter& found, std::string request_id, 
 struct Redriver::Underway {
   Underway(Redriver& redriver, FoundLetter what)
       : found(std::move(what)), timer(redriver.session_.loop(), [this, &redriver] {
-          redriver.end(request.id, "no answer within " + app::print_duration(redriver.options_.timeout) + ": it may still run");
+          if (how.empty()) how = "no answer within " + app::print_duration(redriver.options_.timeout) + ": it may still run";
+          redriver.end_if_over(*this);
         }) {}
 
   FoundLetter found;
   frames::Request request;
   std::string queue;  // where it was written, or is about to be
-  std::optional<EntryId> entry;  // once it is confirmed
   net::Timer timer;
-  std::string early_answer;  // over the reader's connection it may be faster than the confirmation
-  std::string remark;        // on the letter
+  // It is over when its end is known and the letter is seen to, whichever comes first: over the reader's connection an
+  // answer may be faster than the confirmation of its request.
+  std::string how;  // it ended
+  std::optional<EntryId> entry;
+  bool is_letter_seen_to = false;
+  std::string remark;  // on the letter
 };
 
 Redriver::Redriver(BusSession& session, RedriveOptions options)
@@ -167,27 +171,25 @@ void Redriver::on_published(const std::string& id, Result<std::optional<EntryId>
   }
   underway.entry = **result;
   ++written_;
-  if (options_.waits) underway.timer.arm(options_.timeout);
+  if (options_.waits) {
+    underway.timer.arm(options_.timeout);
+  } else {
+    underway.how = "written";
+  }
   session_.browser().erase(session_.names().dead_stream(underway.found.service), {underway.found.id},
                            [this, id](Result<std::uint64_t> deleted) { on_letter_deleted(id, std::move(deleted)); });
-  if (!underway.early_answer.empty()) end(id, underway.early_answer);
 }
 
 void Redriver::on_letter_deleted(const std::string& id, Result<std::uint64_t> deleted) {
-  std::string remark;
+  Underway& underway = *underway_.at(id);
+  underway.is_letter_seen_to = true;
   if (!deleted) {
     has_failed_ = true;
-    remark = "the letter is still there, purge it by its id: " + deleted.error().detail;
+    underway.remark = "the letter is still there, purge it by its id: " + deleted.error().detail;
   } else if (*deleted == 0) {
-    remark = "the letter was gone already: did somebody else redrive it, too?";
+    underway.remark = "the letter was gone already: did somebody else redrive it, too?";
   }
-  const auto at = underway_.find(id);
-  if (at == underway_.end()) {  // answered already
-    if (!remark.empty()) std::fprintf(stderr, "outrigger dead redrive: request %s: %s\n", id.c_str(), remark.c_str());
-    return;
-  }
-  at->second->remark = std::move(remark);
-  if (!options_.waits) end(id, "written");
+  end_if_over(underway);
 }
 
 void Redriver::on_entries(const std::string& stream, std::span<const messaging::EntryView> entries) {
@@ -204,8 +206,8 @@ void Redriver::on_entries(const std::string& stream, std::span<const messaging::
 
 void Redriver::on_answer(const frames::Response& response) {
   const auto at = underway_.find(response.id);
-  if (at == underway_.end() || !at->second->early_answer.empty()) return;
-  std::string how;
+  if (at == underway_.end() || !at->second->how.empty()) return;
+  std::string& how = at->second->how;
   if (response.fault) {
     how = "no answer of the service: " + std::string(name_of(*response.fault));
     if (!response.detail.empty()) how += ", " + response.detail;
@@ -214,22 +216,17 @@ void Redriver::on_answer(const frames::Response& response) {
     how = "answered " + std::to_string(response.status);
     if (!response.reason.empty()) how += " " + response.reason;
   }
-  if (at->second->entry) {
-    end(response.id, how);
-  } else {
-    at->second->early_answer = std::move(how);
-  }
+  end_if_over(*at->second);
 }
 
-void Redriver::end(const std::string& id, const std::string& how) {
-  const auto at = underway_.find(id);
-  const Underway& underway = *at->second;
-  std::string line = title_of(underway.found) + "  " + how + "  (request " + id + ", entry " +
+void Redriver::end_if_over(const Underway& underway) {
+  if (underway.how.empty() || !underway.is_letter_seen_to) return;
+  std::string line = title_of(underway.found) + "  " + underway.how + "  (request " + underway.request.id + ", entry " +
                      messaging::to_string(*underway.entry) + " of " + underway.queue + ")";
   if (!underway.remark.empty()) line += "; " + underway.remark;
   std::printf("%s\n", printable(std::move(line)).c_str());
   std::fflush(stdout);
-  underway_.erase(at);
+  underway_.erase(underway_.find(underway.request.id));
   session_.loop().defer([] {});  // whoever waits for this is asked at once: the turn ends without a wait
 }
 

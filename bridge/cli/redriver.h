@@ -53,7 +53,7 @@ class Redriver final : private messaging::CursorReaderHandler, private messaging
   void on_published(const std::string& id, base::Result<std::optional<messaging::EntryId>> result);
   void on_letter_deleted(const std::string& id, base::Result<std::uint64_t> deleted);
   void on_answer(const frames::Response& response);
-  void end(const std::string& id, const std::string& how);
+  void end_if_over(const Underway& underway);
   void refuse(const FoundLetter& found, const std::string& why);
   void keep_stream();
 
