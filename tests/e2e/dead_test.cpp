@@ -469,6 +469,49 @@ TEST_F(DeadLetters, refusals_of_the_server_are_failures_that_keep_the_letter) {
   EXPECT_EQ(left(), "1");
 }
 
+TEST_F(DeadLetters, request_that_may_have_run_is_kept_and_runs_again_at_the_operators_word) {
+  service_.set_script([](const RawRequest& request, ScriptedService::Connection& connection) {
+    if (request.method == "POST") connection.hold();
+    ScriptedService::echo(request, connection);
+  });
+  const Environment short_lease{{"Sidecar__Messaging__LeaseDuration", "1s"}};
+  Gateway gateway(valkey());
+  Sidecar first(valkey(), "orders", service_, short_lease);
+  ASSERT_TRUE(gateway.wait_for_route("/orders/"));
+  service_.forget_requests();
+  Asking posting(gateway.port(), make_request("POST", "/orders/invoices?draft=1", {{"X-Note", "kept"}}, "x"));
+  ASSERT_TRUE(eventually("the POST to be at the service", [&] { return service_.held() == 1; }));
+  first.process().kill_hard();
+  Sidecar second(valkey(), "orders", service_, short_lease);
+
+  EXPECT_EQ(posting.answer().status, 502);
+  EXPECT_EQ(code_of(posting.answer()), "outcome-unknown");
+  ASSERT_TRUE(eventually("the letter", [&] { return left() == "1"; }));
+  const Json letter = list()["letters"][0];
+  EXPECT_EQ(letter["service"], "orders");
+  EXPECT_EQ(letter["reason"], "outcome-unknown");
+  EXPECT_EQ(letter["method"], "POST");
+  EXPECT_EQ(letter["target"], "/invoices");
+  EXPECT_EQ(letter["repeatable"], false);
+  EXPECT_EQ(letter["queue"].get<std::string>().substr(0, 22), "router:requests:orders");
+  EXPECT_GE(letter["attempts"], 1);
+  EXPECT_GT(letter["first_seen_ms"], 0);
+  service_.release();
+
+  EXPECT_EQ(run({"redrive", "--service", "orders"}).status, 1);
+  EXPECT_EQ(left(), "1");
+  const Ran ran = run({"redrive", "--service", "orders", "--may-run-twice"});
+
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("POST /invoices  answered 200 OK"));
+  EXPECT_THAT(ran.out, Not(HasSubstr(letter["request"].get<std::string>())));
+  EXPECT_EQ(service_.request_count(), 2U);
+  const RawRequest again = service_.last_request();
+  EXPECT_EQ(again.target + " " + again.body + " " + again.field("X-Note"), "/invoices?draft=1 x kept");
+  EXPECT_THAT(list()["letters"], IsEmpty());
+  EXPECT_TRUE(is_settled(valkey(), "orders"));
+}
+
 // The rule is that of the page, taken from the page.
 TEST_F(DeadLetters, documented_permissions_are_enough) {
   Sidecar sidecar(valkey(), "orders", service_);
