@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 namespace limits = base::limits;
 
 constexpr base::Duration kMetadataTtl = std::chrono::hours(24 * 7);
-constexpr base::Duration kRefreshInterval = 60s;  // gateways ask at once where it is missing
+constexpr base::Duration kRefreshInterval = 10min;  // gateways ask at once where it is missing
 constexpr base::Duration kRetry = 500ms;
 
 }  // namespace

@@ -67,8 +67,8 @@ void SidecarMetrics::write(MetricsWriter& out) const {
   counter("outrigger_expired_total", "Requests dropped unbegun, since their deadline had passed.", counters.expired);
   counter("outrigger_cancelled_total", "Requests whose caller said that it had left.", counters.cancelled);
   out.family(MetricType::counter, "outrigger_dead_letters_total", "Requests that were given up and kept for the operator.");
-  for (std::size_t i = 0; i < router::kDeadReasons; ++i) {
-    out.sample({{"service", service_}, {"reason", name_of(static_cast<router::DeadReason>(i))}}, counters.dead_letters[i]);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(frames::kDeadReasons); ++i) {
+    out.sample({{"service", service_}, {"reason", name_of(static_cast<frames::DeadReason>(i))}}, counters.dead_letters[i]);
   }
   counter("outrigger_taken_over_total", "Requests taken from instances that were gone.", counters.taken_over);
   counter("outrigger_handed_back_total", "Requests given back unbegun, for another instance to take.",

@@ -13,6 +13,7 @@ using base::Code;
 using base::Duration;
 using base::Error;
 using base::Result;
+using frames::DeadReason;
 using frames::Fault;
 using messaging::ClaimedEntry;
 using messaging::EntryId;
@@ -23,9 +24,9 @@ namespace limits = base::limits;
 
 constexpr Duration kLookInterval = 1s;
 // Idle, one XPENDING per address in so long. Who waits for an answer notices first, and says LOOK.
-constexpr Duration kLookIntervalIdle = 20s;
+constexpr Duration kLookIntervalIdle = 30s;
 constexpr Duration kActiveFor = 10s;           // after the last delivery, or LOOK
-constexpr int kIdleTicksPerSweep = 10;         // of limits::kStreamTtlRefresh
+constexpr int kMostTicksBetweenSweeps = 20;    // of limits::kStreamTtlRefresh: ten minutes
 constexpr Duration kLookAgain = 200ms;         // many callers may notice the same death
 constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
 constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
@@ -33,6 +34,7 @@ constexpr Duration kGoneAfter = 500ms;         // between the two zero readings 
 constexpr Duration kSilenceMemory = 1s;        // an older zero reading does not count
 // After our own reconnect others may still be on their way back: their silence proves nothing yet.
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
+constexpr Duration kInboxTrust = 1s;           // it was there so long ago: it is there
 constexpr Duration kParkedAlone = 1500ms;      // handed back, and nobody took it for so long
 constexpr Duration kFirstRetry = 50ms;
 // Entries whose bodies come back in one reply: at their largest they still fit the limit of a reply.
@@ -55,16 +57,6 @@ std::vector<frames::EntryField> views_of(const messaging::OwnedEntry& entry) {
 }
 
 }  // namespace
-
-std::string_view name_of(DeadReason reason) {
-  switch (reason) {
-    case DeadReason::exhausted: return "exhausted";
-    case DeadReason::outcome_unknown: return "outcome-unknown";
-    case DeadReason::restored: return "restored";
-    case DeadReason::expired: return "expired";
-  }
-  return "";
-}
 
 std::string_view name_of(DeliveryEnd end) {
   switch (end) {
@@ -212,7 +204,7 @@ void Consumer::start() {
       },
       [this](std::string_view, std::string_view text) { on_message(text); });
   inbox_reader_ = bus_.make_cursor_reader({{options_.inbox, {}}}, *this, true);
-  active_at_ = loop_.now();
+  active_at_ = swept_for_ = loop_.now();
   renew_timer_.arm(options_.lease / 3);
   look_timer_.arm(kLookInterval);
   inbox_timer_.arm(limits::kStreamTtlRefresh);
@@ -368,7 +360,6 @@ void Consumer::on_delivered(const std::string& queue, std::span<const EntryView>
   const auto at = std::find(options_.queues.begin(), options_.queues.end(), queue);
   if (at == options_.queues.end() || entries.empty()) return;
   const auto index = static_cast<std::size_t>(at - options_.queues.begin());
-  if (loop_.now() - std::exchange(active_at_, loop_.now()) > kActiveFor) look_timer_.arm(kLookInterval);
   bus_.note_delivered(queue, entries.back().id);
   for (const EntryView& entry : entries) {
     obtain(index, entry.id, entry.fields, 1, Obtained::delivered, reader_->incarnation());
@@ -416,6 +407,7 @@ void Consumer::obtain_claimed(std::size_t queue, std::vector<ClaimedEntry> claim
 
 void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::EntryField> fields,
                       std::uint32_t delivery_count, Obtained obtained, const std::string& incarnation) {
+  if (loop_.now() - std::exchange(active_at_, loop_.now()) > kActiveFor) look_timer_.arm(kLookInterval);
   ++counters_.delivered;
   if (delivery_count > 1) ++counters_.redelivered;
   if (by_entry_.contains({queue, id})) return;
@@ -541,6 +533,11 @@ void Consumer::ask_for_body(Slot& slot) {
     slot.timer.arm_at(std::min(slot.expires_at, loop_.now() + slot.backoff));
     slot.backoff = std::min<Duration>(limits::kReconnectCap, slot.backoff * 2);
     return;
+  }
+  // The caller's pieces would go nowhere if it was deleted, or its time ran out with the server's clock.
+  if (loop_.now() - inbox_seen_at_ > kInboxTrust) {
+    inbox_seen_at_ = loop_.now();
+    bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_, {});
   }
   const auto accept =
       frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
@@ -820,7 +817,7 @@ void Consumer::bury(Slot& slot) {
              {"queue", queue},
              {"entry", messaging::to_string(slot.entry)},
              {"attempts", std::to_string(slot.delivery_count)},
-             {"first_seen", std::to_string(slot.entry.ms)},
+             {"first_seen", std::to_string(slot.request.origin ? slot.request.origin->first_seen_ms : slot.entry.ms)},
              {"instance", options_.instance},
              {"detail", slot.answer.detail}},
             options_.dead_letters,
@@ -1280,10 +1277,12 @@ void Consumer::keep_inbox() {
       if (made && *made) handler_.on_bus_emptied();
     });
   });
-  // Where nothing was delivered there is little to sweep.
-  if (active_at_ <= swept_for_ && ++ticks_since_sweep_ < kIdleTicksPerSweep) return;
-  swept_for_ = active_at_;
-  ticks_since_sweep_ = 0;
+  // Where nothing was delivered there is less and less to sweep: what a peer left behind when it died.
+  if (active_at_ > swept_for_) ticks_between_sweeps_ = ticks_to_sweep_ = 1;
+  if (--ticks_to_sweep_ > 0) return;
+  swept_for_ = loop_.now();
+  ticks_between_sweeps_ = std::min(2 * ticks_between_sweeps_, kMostTicksBetweenSweeps);
+  ticks_to_sweep_ = ticks_between_sweeps_;
   for (const std::string& queue : options_.queues) {
     // Consumers of instances that are gone for ten leases and own nothing.
     bus_.sweep(queue, options_.instance, millis(options_.lease) * 10, {});

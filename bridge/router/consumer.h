@@ -18,6 +18,7 @@
 #include "bridge/base/budget.h"
 #include "bridge/base/limits.h"
 #include "bridge/base/unique_function.h"
+#include "bridge/frames/dead_letter.h"
 #include "bridge/frames/frame_codec.h"
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
@@ -26,16 +27,6 @@
 #include "bridge/router/service.h"
 
 namespace outrigger::router {
-
-// Why a request was given up and kept for the operator. Names stand in dead letters and metrics: stable.
-enum class DeadReason : std::uint8_t {
-  exhausted,        // begun as often as it may be, without an answer
-  outcome_unknown,  // may not run twice, and may have been run
-  restored,         // the same, since the bus that it was written to is another one by now
-  expired,          // its deadline passed before it was begun
-};
-inline constexpr std::size_t kDeadReasons = 4;
-std::string_view name_of(DeadReason reason);
 
 // Counts since start, for metrics and tests.
 struct ConsumerCounters {
@@ -54,7 +45,7 @@ struct ConsumerCounters {
   std::uint64_t leases_lost = 0;
   std::uint64_t no_room = 0;          // answers there was no memory for
   std::uint64_t cancelled = 0;        // ended because the caller said that it had left
-  std::array<std::uint64_t, kDeadReasons> dead_letters{};  // by DeadReason
+  std::array<std::uint64_t, frames::kDeadReasons> dead_letters{};  // by frames::DeadReason
 };
 
 // How a delivered request ended here. A closed list; names are stable (records, metrics).
@@ -285,8 +276,10 @@ class Consumer final : private messaging::GroupReaderHandler,
   base::TimePoint active_at_{};   // something was delivered, or may lie with somebody who is gone
   base::TimePoint looked_at_{};
   bool look_is_due_to_others_ = false;  // this turn
-  base::TimePoint swept_for_{};         // active_at_ at the last sweep
-  int ticks_since_sweep_ = 0;
+  base::TimePoint inbox_seen_at_{};
+  base::TimePoint swept_for_{};  // the last sweep
+  int ticks_between_sweeps_ = 1;
+  int ticks_to_sweep_ = 20;      // at the start there is nothing of ours
   std::map<std::pair<std::size_t, messaging::EntryId>, bool> repeatable_seen_;  // others' entries that were looked at
 
   net::Timer prepare_timer_;

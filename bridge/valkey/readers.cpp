@@ -15,7 +15,7 @@ namespace limits = base::limits;
 
 // Beyond BLOCK: a blocked read may last longer than asked when another consumer was faster (Redis issue 12998).
 constexpr base::Duration kReadSlack = 5s;
-constexpr base::Duration kPingInterval = 15s;
+constexpr base::Duration kPingInterval = 30s;
 constexpr int kEmptyReadsPerCheck = 3;
 constexpr int kRareBlockFactor = 3;  // of the block time, for what seldom comes
 constexpr base::Duration kUnblockInterval = 50ms;
@@ -135,6 +135,7 @@ ValkeyCursorReader::ValkeyCursorReader(ValkeyBus& bus, std::vector<messaging::Bu
     : bus_(bus),
       handler_(handler),
       cursors_(std::move(cursors)),
+      is_rare_(is_rare),
       block_time_(bus.block_time() * (is_rare ? kRareBlockFactor : 1)),
       link_(bus.loop(), bus.link_options("cursor", block_time_ + kReadSlack), bus.state(), *this) {}
 
@@ -186,10 +187,10 @@ void ValkeyCursorReader::on_reply(base::Result<Reply> reply) {
   });
   if (!handed) return link_.drop(handed.error());
   if (!link_.is_ready()) return;
-  // Deleted under us and made anew, with ids below our cursor if the server's clock had been ahead: nobody would tell.
+  // A rare one's stream is made anew by its reader, above its cursor. Another may be deleted under us and made anew, with ids below our cursor if the server's clock had been ahead: nobody would tell.
   if (reply->size() > 0) {
     empty_reads_ = 0;
-  } else if (++empty_reads_ % kEmptyReadsPerCheck == 0) {
+  } else if (!is_rare_ && ++empty_reads_ % kEmptyReadsPerCheck == 0) {
     return check_cursor(0);
   }
   read();

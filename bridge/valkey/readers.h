@@ -56,6 +56,7 @@ class ValkeyCursorReader final : public messaging::CursorReader, private LinkHan
   ValkeyBus& bus_;
   messaging::CursorReaderHandler& handler_;
   std::vector<messaging::Bus::Cursor> cursors_;
+  bool is_rare_;
   base::Duration block_time_;
   int empty_reads_ = 0;  // in a row
   Link link_;

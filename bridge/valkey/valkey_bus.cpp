@@ -26,10 +26,10 @@ namespace limits = base::limits;
 // gone, and what waits is better told so.
 constexpr base::Duration kCommandDeadline = 5s;
 constexpr base::Duration kTimeInterval = 10s;
-constexpr base::Duration kTimeIntervalIdle = 30s;  // nothing was written or read: nobody needs it
+constexpr base::Duration kTimeIntervalIdle = 30s;  // no request and no answer was written: nobody needs it
 constexpr base::Duration kDoubtInterval = 1s;      // between two questions out of doubt
 constexpr std::int64_t kClockMovedMs = 2000;       // beyond the error: no network takes so long, and no command waits so long
-constexpr base::Duration kMemoryInterval = 60s;    // settings change by hand
+constexpr base::Duration kMemoryInterval = 5min;   // settings change by hand
 constexpr base::Duration kTimeRetryInterval = 500ms;
 constexpr std::int64_t kGoodClockErrorMs = 50;
 constexpr base::Duration kProbeInterval = 10s;         // an idle process learns of a refusal before its peers are stale
@@ -201,7 +201,6 @@ void ValkeyBus::on_written(EntryId id) {
 
 // An id may be older than now, if it waited in its stream, but not one that was made just now; and none is younger.
 void ValkeyBus::compare_clock(EntryId id, bool is_new) {
-  was_used_ = true;
   const std::int64_t ahead = static_cast<std::int64_t>(id.ms) - now_ms();
   const std::int64_t slack = kClockMovedMs + clock_error_ms_;
   if (ahead > slack || (is_new && ahead < -slack)) doubt_clock();
@@ -250,6 +249,7 @@ void ValkeyBus::ask(Command command, Done<T> done, Read read) {
 void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
                         Done<std::optional<EntryId>> done) {
   if (refuse_if_down(done)) return;
+  if (frame.type == frames::FrameType::request || frame.type == frames::FrameType::response) was_used_ = true;
   const frames::EntryFields fields = frame.fields();
   std::string& out = link_.begin_command();
   append_command_header(out, 3 + (options.may_create ? 0 : 1) + (options.max_length > 0 ? 3 : 0) + 2 * fields.size());

@@ -155,7 +155,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   base::TimePoint time_asked_at_;
   base::TimePoint memory_asked_at_;
   base::TimePoint written_at_;  // the last entry
-  bool was_used_ = false;       // since the time was asked for
+  bool was_used_ = false;       // for a request or an answer, since the time was asked for
   net::Timer time_timer_;
   net::Timer probe_timer_;
   base::TimePoint probed_at_;

@@ -107,7 +107,7 @@ TEST_F(DeadLetterTest, poison_is_kept_with_its_request) {
   EXPECT_EQ(told(), "bad-answer");
   EXPECT_TRUE(is_queue_empty());
   const auto counted = [](const Sidecar& sidecar) {
-    return sidecar.counters().dead_letters[static_cast<std::size_t>(router::DeadReason::exhausted)];
+    return sidecar.counters().dead_letters[static_cast<std::size_t>(frames::DeadReason::exhausted)];
   };
   EXPECT_EQ(counted(a) + counted(b), 1u);
 }
@@ -152,6 +152,17 @@ TEST_F(DeadLetterTest, expired_ones_are_kept_only_where_configured) {
   EXPECT_EQ(letters(), Letters{"expired 1"});
   EXPECT_TRUE(b.service.begun.empty());
   EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(DeadLetterTest, redriven_request_that_fails_again_keeps_when_it_was_first_seen) {
+  add_sidecar('a');
+  frames::Request made = post("redriven");
+  made.bus = "run-0:replid-0";
+  made.origin = frames::Origin{"1767225600000-0", "8c6f0e2d4b1a49d7a35c7e9f", "exhausted", 1'767'225'000'000};
+  put(made);
+  settle();
+  const auto fields = server_.entries(dead_).at(0).fields;
+  EXPECT_EQ((std::map<std::string, std::string>(fields.begin(), fields.end()).at("first_seen")), "1767225000000");
 }
 
 TEST_F(DeadLetterTest, request_is_settled_only_when_its_letter_is_written) {

@@ -449,7 +449,7 @@ TEST_F(BusConditions, eviction_is_warned_of_once_and_withdrawn) {
   EXPECT_THAT(bus_->status().warning, HasSubstr("allkeys-lru"));
 
   peer_->overrides.clear();
-  loop_.advance(120s);
+  loop_.advance(400s);
   EXPECT_EQ(bus_->status().warning, "");
   EXPECT_EQ(condition(), "ok");
   const std::string said = log();
