@@ -369,18 +369,20 @@ def wrong_type(play, rng):
     return key, None
 
 
-STEP = Bound(True, True, "deadlines at Valkey are off by the step until it is noticed", tail=3.0)
+STEP = Bound(True, True, "deadlines at Valkey are off by the step until it is noticed", tail=1.0)
 
 
 @fault("clock-forward", "Valkey's clock is stepped forward by an hour", STEP)
 def clock_forward(play, _):
     play.step_clock(3600)
+    play.hold(2.5)  # until it is noticed
     return "", None
 
 
 @fault("clock-back", "Valkey's clock is stepped back by an hour", STEP)
 def clock_back(play, _):
     play.step_clock(-3600)
+    play.hold(2.5)
     return "", None
 
 
