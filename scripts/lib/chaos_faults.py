@@ -100,12 +100,12 @@ class Play(Stage):
         self.valkey.wait()
 
     def start_program(self, name):
-        valkey = self.valkey_of[name]
+        valkey, health = self.valkey_of[name], f"unix:{self.folder}/{name}.health"  # a port might be somebody else's by then
         if name in GATEWAY_NAMES:
-            child = self.start_gateway(self.ports[name], name=name, valkey=valkey)
+            child = self.start_gateway(self.ports[name], name=name, valkey=valkey, health=health)
         else:
             child = self.start_sidecar(name.partition("-")[0], f"http://127.0.0.1:{self.ports[name]}", name, "--health-path", "/health",
-                                       valkey=valkey)
+                                       valkey=valkey, health=health)
         self.running[name] = child
         return child
 

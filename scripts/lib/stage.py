@@ -181,14 +181,14 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{program} did not answer PING within 10 s")
 
-    def start_gateway(self, port, *more, name="gateway", valkey=None):
+    def start_gateway(self, port, *more, name="gateway", valkey=None, health=None):
         return self.start(name, self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
-                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
+                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", health or f"127.0.0.1:{free_port()}",
                           "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
 
-    def start_sidecar(self, service, upstream, name, *more, valkey=None):
+    def start_sidecar(self, service, upstream, name, *more, valkey=None, health=None):
         return self.start(name, self.programs / "outrigger-sidecar", "--service", service, "--upstream", upstream,
-                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", f"127.0.0.1:{free_port()}",
+                          "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", health or f"127.0.0.1:{free_port()}",
                           "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
 
     def wait_for_log(self, name, text, seconds=20):
