@@ -24,7 +24,7 @@ namespace limits = base::limits;
 
 constexpr Duration kLookInterval = 1s;
 // Idle, one XPENDING per address in so long. Who waits for an answer notices first, and says LOOK.
-constexpr Duration kLookIntervalIdle = 30s;
+constexpr Duration kLookIntervalIdle = 60s;
 constexpr Duration kActiveFor = 10s;           // after the last delivery, or LOOK
 constexpr int kMostTicksBetweenSweeps = 20;    // of limits::kStreamTtlRefresh: ten minutes
 constexpr Duration kLookAgain = 200ms;         // many callers may notice the same death

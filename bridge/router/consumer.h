@@ -279,7 +279,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   base::TimePoint inbox_seen_at_{};
   base::TimePoint swept_for_{};  // the last sweep
   int ticks_between_sweeps_ = 1;
-  int ticks_to_sweep_ = 20;      // at the start there is nothing of ours
+  int ticks_to_sweep_ = 1;
   std::map<std::pair<std::size_t, messaging::EntryId>, bool> repeatable_seen_;  // others' entries that were looked at
 
   net::Timer prepare_timer_;

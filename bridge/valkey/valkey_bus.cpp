@@ -26,7 +26,7 @@ namespace limits = base::limits;
 // gone, and what waits is better told so.
 constexpr base::Duration kCommandDeadline = 5s;
 constexpr base::Duration kTimeInterval = 10s;
-constexpr base::Duration kTimeIntervalIdle = 30s;  // no request and no answer was written: nobody needs it
+constexpr base::Duration kTimeIntervalIdle = 60s;  // no request and no answer was written: nobody needs it
 constexpr base::Duration kDoubtInterval = 1s;      // between two questions out of doubt
 constexpr std::int64_t kClockMovedMs = 2000;       // beyond the error: no network takes so long, and no command waits so long
 constexpr base::Duration kMemoryInterval = 5min;   // settings change by hand
@@ -249,7 +249,10 @@ void ValkeyBus::ask(Command command, Done<T> done, Read read) {
 void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
                         Done<std::optional<EntryId>> done) {
   if (refuse_if_down(done)) return;
-  if (frame.type == frames::FrameType::request || frame.type == frames::FrameType::response) was_used_ = true;
+  if (frame.type == frames::FrameType::request || frame.type == frames::FrameType::response) {
+    was_used_ = true;
+    if (loop_.now() - time_asked_at_ >= kTimeInterval) ask_time();  // the first one after a long time
+  }
   const frames::EntryFields fields = frame.fields();
   std::string& out = link_.begin_command();
   append_command_header(out, 3 + (options.may_create ? 0 : 1) + (options.max_length > 0 ? 3 : 0) + 2 * fields.size());

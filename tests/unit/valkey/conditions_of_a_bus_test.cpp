@@ -415,7 +415,7 @@ TEST_F(BusConditions, role_change_that_nobody_saw_is_noticed_with_the_next_quest
   start_bus();
   const std::string before = bus_->incarnation();
   peer_->overrides["INFO replication"] = bulk("# Replication\r\nrole:master\r\nmaster_replid:another\r\n");
-  loop_.advance(30s);
+  loop_.advance(60s);
   loop_.advance(1s);
   EXPECT_EQ(peer_->connections, 2);
   EXPECT_NE(bus_->incarnation(), before);
