@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "bridge/base/limits.h"
 #include "bridge/base/log.h"
 #include "bridge/openapi/merge.h"
 #include "bridge/openapi/metadata_codec.h"
@@ -48,7 +49,8 @@ std::int64_t Control::now_ms() const {
 }
 
 void Control::on_entries(const std::string&, std::span<const EntryView> entries) {
-  has_looked_ = true;
+  // A full read is followed by another one.
+  if (entries.size() < base::limits::kReadBatchBytes / base::limits::kFrameEntryBytes) has_looked_ = true;
   // What was there before the last look was read by it: nothing is older, even if the server's clock was moved meanwhile.
   const std::int64_t since_last_read = last_read_ms_ ? now_ms() - *last_read_ms_ : std::numeric_limits<std::int64_t>::max();
   last_read_ms_ = now_ms();

@@ -1136,6 +1136,7 @@ void Consumer::look_around_queue(std::size_t queue) {
 }
 
 void Consumer::on_pending_overview(std::size_t queue, std::vector<PendingEntry> pending) {
+  watch_renewals(queue, pending);
   std::map<std::string, std::vector<PendingEntry>> by_consumer;
   for (PendingEntry& entry : pending) by_consumer[entry.consumer].push_back(entry);
 
@@ -1201,12 +1202,35 @@ void Consumer::on_pending_overview(std::size_t queue, std::vector<PendingEntry> 
   });
 }
 
+void Consumer::watch_renewals(std::size_t queue, const std::vector<PendingEntry>& pending) {
+  std::map<std::pair<std::size_t, EntryId>, Unrenewed> seen;
+  for (const PendingEntry& entry : pending) {
+    if (entry.consumer == options_.instance || entry.consumer == frames::kParkedConsumer) continue;
+    Unrenewed now{entry.consumer, loop_.now(), entry.idle_ms};
+    const auto before = unrenewed_.find({queue, entry.id});
+    if (before != unrenewed_.end() && before->second.consumer == entry.consumer && before->second.idle_ms <= entry.idle_ms) {
+      now.since = before->second.since;
+    }
+    seen.emplace(std::pair(queue, entry.id), std::move(now));
+  }
+  std::erase_if(unrenewed_, [queue](const auto& item) { return item.first.first == queue; });
+  unrenewed_.merge(seen);
+}
+
+// Idle times count by the server's wall clock: when it is moved, they jump. Whoever lives renews at a third of the lease, and
+// that is waited for by our own clock.
+bool Consumer::is_lease_over(std::size_t queue, const PendingEntry& entry) const {
+  const auto seen = unrenewed_.find({queue, entry.id});
+  return entry.idle_ms > millis(options_.lease) && seen != unrenewed_.end() &&
+         loop_.now() - seen->second.since >= options_.lease / 2;
+}
+
 void Consumer::take_over_from(std::size_t queue, const std::string& consumer, std::vector<PendingEntry> entries,
                               bool is_gone) {
   std::vector<PendingEntry> wanted;
   std::vector<EntryId> unknown;
   for (const PendingEntry& entry : entries) {
-    if (entry.idle_ms > millis(options_.lease)) {
+    if (is_lease_over(queue, entry)) {
       wanted.push_back(entry);  // whoever it is, the lease is over
       continue;
     }

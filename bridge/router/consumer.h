@@ -206,6 +206,8 @@ class Consumer final : private messaging::GroupReaderHandler,
   void on_pending_overview(std::size_t queue, std::vector<messaging::PendingEntry> pending);
   void claim_from(std::size_t queue, const std::string& consumer, std::vector<messaging::PendingEntry> entries,
                   Obtained obtained);
+  void watch_renewals(std::size_t queue, const std::vector<messaging::PendingEntry>& pending);
+  bool is_lease_over(std::size_t queue, const messaging::PendingEntry& entry) const;
   void take_over_from(std::size_t queue, const std::string& consumer, std::vector<messaging::PendingEntry> entries,
                       bool is_gone);
   void keep_inbox();
@@ -272,6 +274,13 @@ class Consumer final : private messaging::GroupReaderHandler,
     base::TimePoint last;
   };
   std::map<std::string, Silence> seen_gone_;
+  // Others' entries as they were seen pending, look after look: since when, by our own clock, their idle time has not fallen.
+  struct Unrenewed {
+    std::string consumer;
+    base::TimePoint since;
+    std::int64_t idle_ms = 0;
+  };
+  std::map<std::pair<std::size_t, messaging::EntryId>, Unrenewed> unrenewed_;
   bool others_have_pending_ = false;
   base::TimePoint active_at_{};   // something was delivered, or may lie with somebody who is gone
   base::TimePoint looked_at_{};

@@ -17,6 +17,7 @@ constexpr std::size_t kCopyBelow = 256 * limits::kKiB;
 // One read's worth of entries with their heads, and room for the protocol around them.
 constexpr std::size_t kReplyLimit = limits::kReadBatchBytes + 8 * limits::kMiB;
 constexpr base::Duration kConnectDeadline = 2s;
+constexpr base::Duration kGreetingDeadline = 5s;  // between two answers
 constexpr base::Duration kFirstRetry = 50ms;
 
 // Jitter over the upper half: a fleet does not come back in step.
@@ -204,15 +205,20 @@ void Link::command(std::span<const std::string> arguments, OnReply on_reply, std
   expect(name.empty() ? argument(0) : name, key_of(arguments.size(), argument), std::move(on_reply));
 }
 
+// A blocked read may be silent for long, a greeting may not.
+base::Duration Link::reply_deadline() const {
+  return is_ready() ? options_.reply_deadline : std::min<base::Duration>(options_.reply_deadline, kGreetingDeadline);
+}
+
 void Link::watch_silence() {
   if (expected_.size() > 1 && silence_timer_.is_armed()) return;
   last_heard_ = loop_.now();
-  silence_timer_.arm(options_.reply_deadline);
+  silence_timer_.arm(reply_deadline());
 }
 
 void Link::on_silence() {
   if (expected_.empty()) return;
-  const base::TimePoint due = last_heard_ + options_.reply_deadline;
+  const base::TimePoint due = last_heard_ + reply_deadline();
   if (due > loop_.now()) return silence_timer_.arm_at(due);
   lose(Condition::silent, {Code::deadline, "no answer in time"});
 }

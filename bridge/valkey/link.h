@@ -105,6 +105,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   void hand_over(const Reply& reply);
   void hand_over_error(Expected& expected, std::string_view said);
   void on_silence();
+  base::Duration reply_deadline() const;
   void watch_silence();
 
   void on_data(std::string_view bytes) override;

@@ -320,6 +320,27 @@ TEST_F(CancelTest, answer_that_the_bus_does_not_take_is_kept_no_longer) {
   EXPECT_TRUE(is_queue_empty());
 }
 
+// ---- The server's clock is moved
+
+TEST_F(ConsumerTest, idle_time_that_jumps_with_the_servers_clock_ends_no_lease) {
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = b.service.reaction = Reaction::hang;
+  put(get("held"));
+  put(post("too"));
+  settle();
+  let_grace_pass();
+  server_.step_clock(1h);
+  for (int i = 0; i < 60; ++i) advance(500ms);
+  EXPECT_EQ(a.counters().taken_over + b.counters().taken_over, 0u);
+  EXPECT_EQ(told(), "");
+  a.service.answer_all();
+  b.service.answer_all();
+  settle();
+  EXPECT_EQ(told(), "200 200");
+  EXPECT_TRUE(is_queue_empty());
+}
+
 // ---- Idle
 
 TEST_F(ConsumerTest, idle_instance_looks_seldom_and_at_once_when_asked) {
