@@ -348,8 +348,32 @@ void Sidecar::leave(bool is_done) {
     if (!is_done || queue == queues_.back()) continue;
     ++*left;
     const std::int64_t dead_after_ms = std::max<std::int64_t>(config_.messaging.lease_duration.count(), kDeadAfter.count());
-    bus_.remove_unused(queue, dead_after_ms, [next](base::Result<bool>) { next(); });
+    forget_dead_peers(queue, [this, queue, dead_after_ms, next] {
+      bus_.remove_unused(queue, dead_after_ms, [next](base::Result<bool>) { next(); });
+    });
   }
+}
+
+// A peer killed a moment ago is not idle for long yet, and an address with members stays for ever if nobody comes. Its alive
+// channel says at once that it is gone. One that only reconnects makes itself a member anew.
+void Sidecar::forget_dead_peers(const std::string& queue, base::UniqueFunction<void()> next) {
+  bus_.consumers(queue, [this, queue, next = std::move(next)](base::Result<std::vector<std::string>> members) mutable {
+    std::vector<std::string> peers;
+    std::vector<std::string> channels;
+    for (const std::string& member : members ? *members : std::vector<std::string>()) {
+      if (member == instance_ || !frames::is_process_id(member)) continue;
+      peers.push_back(member);
+      channels.push_back(names_.alive_channel(config_.service.name, member));
+    }
+    if (peers.empty()) return next();
+    bus_.subscribers(std::move(channels), [this, queue, peers = std::move(peers), next = std::move(next)](
+                                              base::Result<std::vector<std::uint64_t>> counts) mutable {
+      for (std::size_t i = 0; counts && i < peers.size(); ++i) {
+        if ((*counts)[i] == 0) bus_.remove_consumer(queue, peers[i], {});  // not while something is pending for it
+      }
+      next();
+    });
+  });
 }
 
 void Sidecar::finish() {

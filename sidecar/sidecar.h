@@ -43,6 +43,7 @@ class Sidecar final : private router::ConsumerHandler {
   void on_scraped(const Scraped& scraped);
   std::string describe_status() const;
   void leave(bool is_done);
+  void forget_dead_peers(const std::string& queue, base::UniqueFunction<void()> next);
   void finish();
 
   net::EventLoop& loop_;

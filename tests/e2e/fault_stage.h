@@ -20,7 +20,10 @@ class FaultStage : public ::testing::Test {
  protected:
   void SetUp() override {
     OUTRIGGER_NEEDS_VALKEY();
-    valkey_.emplace();
+    start_valkey({});
+  }
+  void start_valkey(ValkeyServer::Options options) {
+    valkey_.emplace(std::move(options));
     hold_on(service_);
     hold_on(twin_);
   }
@@ -77,6 +80,8 @@ class FaultStage : public ::testing::Test {
     const std::string summary = valkey().cli({"XPENDING", "router:requests:orders", "router-gateway"});
     return summary.substr(0, summary.find('\n'));
   }
+  // Requests that nobody was given yet. The stream's length would count what was settled and is not deleted yet.
+  std::string undelivered_count() { return valkey().field({"XINFO", "GROUPS", "router:requests:orders"}, "lag"); }
   // Instances that wait at Valkey for work.
   std::size_t readers() {
     const std::string clients = valkey().cli({"CLIENT", "LIST"});

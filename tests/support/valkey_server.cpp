@@ -98,6 +98,7 @@ bool ValkeyServer::start(const std::vector<std::string>& more, Ready ready) {
   command.insert(command.end(), more.begin(), more.end());
   ChildProcess::Options child;
   child.command = std::move(command);
+  child.environment = options_.environment;
   child.directory = directory_;
   process_ = std::make_unique<ChildProcess>(std::move(child));
   const base::TimePoint give_up = base::system_clock().monotonic() + kPatience;
