@@ -156,14 +156,18 @@ TEST_F(NetworkFault, sidecar_whose_way_to_valkey_hangs_is_replaced_and_comes_bac
   to_sidecar_->reset_all();
   twin_.release();
 
+  const Stopwatch watch;
   EXPECT_EQ(get->answer().status, 200) << get->answer().body;
+  EXPECT_LT(watch.elapsed(), kTakenOver);
   EXPECT_EQ(code_of(post->answer()), "outcome-unknown") << post->answer().status_line;
+  EXPECT_LT(watch.elapsed(), 5s) << "a lease of one second, and a look at what is pending";
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(gateway().ask(make_request(i % 2 == 0 ? "GET" : "POST", "/orders/new", {}, "x")).status, 200);
   }
   service_.release();
   to_sidecar_->set_hanging(false);
-  EXPECT_TRUE(eventually("both to read", [&] { return readers() == 2; }));
+  // Greetings that hang are given up after 5 s each.
+  EXPECT_TRUE(eventually("both to read", [&] { return readers() == 2; }, kNoticed));
   EXPECT_TRUE(is_settled(valkey(), "orders"));
   EXPECT_EQ(runs("/hold/post"), 1);
   EXPECT_EQ(runs(service_, "/new"), 0);
