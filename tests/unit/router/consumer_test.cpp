@@ -323,6 +323,7 @@ TEST_F(CancelTest, answer_that_the_bus_does_not_take_is_kept_no_longer) {
 // ---- The server's clock is moved
 
 TEST_F(ConsumerTest, idle_time_that_jumps_with_the_servers_clock_ends_no_lease) {
+  caller_.refresh_ttl(reply_to_, 10h, {});
   Sidecar& a = add_sidecar('a');
   Sidecar& b = add_sidecar('b');
   a.service.reaction = b.service.reaction = Reaction::hang;
