@@ -105,7 +105,8 @@ class BusObserver {
   ~BusObserver() = default;
 };
 
-// A blocking reader of one consumer group over one or several addresses, on a connection of its own.
+// A reader of one consumer group over one or several addresses, on a connection of its own. A read waits for entries; how
+// (blocked at the server, or until it is notified) is the bus' business.
 class GroupReaderHandler {
  public:
   // The connection is up; its server's incarnation is known. read() may be called.
@@ -137,7 +138,7 @@ class GroupReader {
   virtual const std::string& incarnation() const = 0;
 };
 
-// A blocking reader of streams from a cursor; reads for ever and reconnects by itself.
+// A waiting reader of streams from a cursor; reads for ever and reconnects by itself.
 class CursorReaderHandler {
  public:
   virtual void on_entries(const std::string& stream, std::span<const EntryView> entries) = 0;
@@ -196,6 +197,7 @@ class Bus {
   struct PublishOptions {
     bool may_create = false;
     std::size_t max_length = 0;  // MAXLEN ~; 0 = none
+    bool notify = false;         // some reader of the stream may be in wake mode `notify`: wake it
   };
   virtual void publish(const std::string& stream, const frames::EncodedFrame& frame, PublishOptions options,
                        Done<std::optional<EntryId>> done) = 0;
@@ -282,6 +284,7 @@ class Bus {
   struct Cursor {
     std::string stream;
     EntryId after;
+    bool is_notified = true;  // its writers wake readers in wake mode `notify`; else those look every second
   };
   // `is_rare`: what comes is seldom and in no hurry, so that a connection that died quietly may be noticed later.
   virtual std::unique_ptr<CursorReader> make_cursor_reader(std::vector<Cursor> cursors, CursorReaderHandler& handler,

@@ -271,6 +271,37 @@ void ValkeyBus::publish(const std::string& stream, const frames::EncodedFrame& f
   }
   if (!done) done = [](base::Result<std::optional<EntryId>>) {};
   link_.publish(stream, std::move(done));
+  if (!options.notify) return;
+  if (notify_due_->empty()) {
+    loop_.defer([this, due = std::weak_ptr(notify_due_)] {
+      if (!due.expired()) flush_notifications();
+    });
+  }
+  notify_due_->insert(stream);
+}
+
+// Behind everything that was written in this turn, once per stream: who is woken reads all there is. Also for what the
+// server refuses in the end: nobody minds a look at a stream.
+void ValkeyBus::flush_notifications() {
+  for (const std::string& stream : std::exchange(*notify_due_, {})) {
+    if (link_.is_ready()) link_.command({"PUBLISH", notify_channel(stream), ""}, [](base::Result<Reply>) {});
+  }
+}
+
+std::string ValkeyBus::notify_channel(const std::string& stream) const {
+  return options_.names != nullptr ? options_.names->notify_channel(stream) : "router:notify:" + stream;
+}
+
+std::vector<std::string> ValkeyBus::notify_channels(const std::vector<std::string>& streams) const {
+  std::vector<std::string> channels;
+  for (const std::string& stream : streams) channels.push_back(notify_channel(stream));
+  return channels;
+}
+
+NotifySubscription* ValkeyBus::notify_subscription() {
+  if (options_.wake == frames::WakeMode::block) return nullptr;
+  if (notify_subscription_ == nullptr) notify_subscription_ = std::make_unique<NotifySubscription>(*this);
+  return notify_subscription_.get();
 }
 
 void ValkeyBus::settle(const std::string& queue, EntryId id, Done<void> done) {

@@ -3,15 +3,19 @@
 #pragma once
 
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "bridge/base/limits.h"
+#include "bridge/frames/queue_names.h"
 #include "bridge/messaging/bus.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/timer.h"
 #include "bridge/telemetry/metrics.h"
 #include "bridge/valkey/link.h"
+#include "bridge/valkey/notify_subscription.h"
 #include "bridge/valkey/valkey_url.h"
 
 namespace outrigger::valkey {
@@ -25,7 +29,9 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
     // A key that is never made and that this process may XADD to: asked now and then whether the server takes writes,
     // so that the end of a refusal is seen without risking a request. Empty: only what is written tells.
     std::string probe_key = {};
-    base::Duration block_time = base::limits::kBlockTime;  // of a blocking read
+    base::Duration block_time = base::limits::kBlockTime;  // of a read that finds nothing
+    frames::WakeMode wake = frames::WakeMode::block;
+    const frames::QueueNames* names = nullptr;  // for the channels of wake mode `notify`; outlives the bus
   };
   // Connects by itself, in later turns.
   ValkeyBus(net::EventLoop& loop, Options options);
@@ -104,6 +110,10 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void unblock(std::int64_t client_id);
   net::EventLoop& loop() { return loop_; }
   base::Duration block_time() const { return options_.block_time; }
+  frames::WakeMode wake_mode() const { return options_.wake; }
+  // nullptr in wake mode `block`.
+  NotifySubscription* notify_subscription();
+  std::vector<std::string> notify_channels(const std::vector<std::string>& streams) const;
   BusState& state() { return state_; }
   Link::Options link_options(std::string_view role, base::Duration reply_deadline) const;
 
@@ -124,6 +134,8 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void ask_memory_policy();
   void probe();
   void flush_settlements();
+  void flush_notifications();
+  std::string notify_channel(const std::string& stream) const;
   // Error outcome_unknown if this connection's server is no longer the one that was greeted.
   void confirm_incarnation(messaging::Done<void> done);
   // Fails `done` in a later turn when not connected.
@@ -162,6 +174,9 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   net::Timer held_timer_;
   std::map<std::string, Settlement> settlements_;
   bool settlement_is_due_ = false;
+  // Streams that were written to in this turn and whose readers are to be woken. Shared with nobody: ends with the bus.
+  std::shared_ptr<std::set<std::string>> notify_due_ = std::make_shared<std::set<std::string>>();
+  std::unique_ptr<NotifySubscription> notify_subscription_;
   telemetry::DurationHistogram round_trips_{telemetry::Buckets::round_trips};
 };
 

@@ -2,9 +2,12 @@
 // the script returns, and counts. It shares no code with bridge/valkey.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +38,8 @@ class RespPeer {
   // A healthy server, but for what the test overrides: by the command's words, joined with blanks; the longest of its
   // beginnings that is in `overrides` counts.
   std::map<std::string, std::string> overrides;
+  // Asked first; nothing: the overrides answer. An empty answer is silence, for say_to() to break.
+  std::function<std::optional<std::string>(const Words& command)> script;
   std::string greeting;         // said to every client at once
   bool closes_at_once = false;  // after the greeting
   int connections = 0;
@@ -45,6 +50,30 @@ class RespPeer {
     for (const Words& command : commands) count += command[0] == name ? 1 : 0;
     return count;
   }
+  // To the client that sent `command` (its first word) last; false if there is none.
+  bool say_to(std::string_view command, std::string_view bytes) {
+    for (const auto& client : clients_) {
+      if (client->last_command != command || client->connection->is_closed()) continue;
+      client->connection->write(std::string(bytes));
+      return true;
+    }
+    return false;
+  }
+  // A message to everybody who subscribed. Returns how many.
+  int tell(std::string_view channel) {
+    int told = 0;
+    for (const auto& client : clients_) {
+      if (!client->channels.contains(std::string(channel)) || client->connection->is_closed()) continue;
+      client->connection->write("*3\r\n" + bulk("message") + bulk(channel) + bulk(""));
+      ++told;
+    }
+    return told;
+  }
+  void close_subscribers() {
+    for (const auto& client : clients_) {
+      if (!client->channels.empty()) client->connection->close();
+    }
+  }
   void close_all() {
     for (auto& client : clients_) client->connection->close();
     for (auto& client : clients_) loop_.release(std::move(client));
@@ -52,6 +81,9 @@ class RespPeer {
   }
 
   std::string answer(const Words& command) const {
+    if (script) {
+      if (auto scripted = script(command)) return *std::move(scripted);
+    }
     std::string text;
     const std::string* found = nullptr;
     for (const std::string& word : command) {
@@ -65,7 +97,6 @@ class RespPeer {
     return 1'700'000'000'000 +
            std::chrono::duration_cast<std::chrono::milliseconds>(loop_.clock().monotonic().time_since_epoch()).count();
   }
-  static std::string bulk(const std::string& text) { return "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n"; }
   std::string healthy(const Words& command) const {
     const std::string& name = command[0];
     if (name == "CLIENT" && command[1] == "ID") return ":7\r\n";
@@ -74,7 +105,13 @@ class RespPeer {
     if (name == "PING") return "+PONG\r\n";
     if (name == "EVAL" || name == "XACK" || name == "XDEL") return ":1\r\n";
     if (name == "GET") return "$-1\r\n";
-    if (name == "XREADGROUP" || name == "XREAD") return {};
+    if (name == "XREADGROUP" || name == "XREAD") {
+      return std::find(command.begin(), command.end(), "BLOCK") == command.end() ? "*-1\r\n" : "";
+    }
+    if (name == "SUBSCRIBE" || name == "UNSUBSCRIBE") {
+      return "*3\r\n" + bulk(name == "SUBSCRIBE" ? "subscribe" : "unsubscribe") + bulk(command[1]) + ":1\r\n";
+    }
+    if (name == "PUBLISH") return ":0\r\n";
     if (name == "INFO" && command[1] == "server") {
       return bulk("# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nrun_id:aaaa\r\n");
     }
@@ -94,7 +131,10 @@ class RespPeer {
       Words command;
       while (take_command(command)) {
         peer.commands.push_back(command);
+        last_command = command[0];
         const std::string reply = peer.answer(command);
+        if (command[0] == "SUBSCRIBE" && reply.starts_with('*')) channels.insert(command[1]);
+        if (command[0] == "UNSUBSCRIBE") channels.erase(command[1]);
         if (!reply.empty()) connection->write(reply);
       }
     }
@@ -127,6 +167,8 @@ class RespPeer {
     RespPeer& peer;
     std::unique_ptr<net::Connection> connection;
     std::string unread;
+    std::string last_command;
+    std::set<std::string> channels;
   };
 
   void accept(std::unique_ptr<net::Transport> transport) {

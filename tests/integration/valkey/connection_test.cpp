@@ -7,22 +7,26 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class ValkeyConnection : public ValkeyTest {
+template <class Test>
+class ConnectionTest : public Test {
  protected:
   // The id of the connection whose CLIENT SETNAME is `name`, as CLIENT LIST has it; empty if there is none.
   std::string client_id(const std::string& name) {
-    const std::string list = "\n" + server_->cli({"CLIENT", "LIST"});
+    const std::string list = "\n" + this->server_->cli({"CLIENT", "LIST"});
     const std::size_t at = list.find(" name=" + name + " ");
     if (at == std::string::npos) return {};
     const std::size_t from = list.rfind("\nid=", at) + 4;
     return list.substr(from, list.find(' ', from) - from);
   }
   bool run_until(const std::string& what, const std::function<bool()>& condition) {
-    const auto result = loop_.run_until(what, condition);
+    const auto result = this->loop_.run_until(what, condition);
     EXPECT_TRUE(result);
     return static_cast<bool>(result);
   }
 };
+using ValkeyConnection = ConnectionTest<ValkeyTest>;
+using ValkeyWakeConnection = ConnectionTest<ValkeyWakeTest>;
+OUTRIGGER_IN_BOTH_WAKE_MODES(ValkeyWakeConnection);
 
 TEST_F(ValkeyConnection, comes_back_within_3_s_of_a_crash_with_a_new_incarnation) {
   RecordingBusObserver observer;
@@ -83,7 +87,7 @@ TEST_F(ValkeyConnection, what_was_written_has_an_unknown_outcome_and_what_was_no
             base::name_of(base::Code::closed));
 }
 
-TEST_F(ValkeyConnection, killed_connection_of_each_kind_comes_back_alone) {
+TEST_P(ValkeyWakeConnection, killed_connection_of_each_kind_comes_back_alone) {
   make_group();
   RecordingBusObserver observer;
   bus_->add_observer(observer);
@@ -101,7 +105,9 @@ TEST_F(ValkeyConnection, killed_connection_of_each_kind_comes_back_alone) {
   reader->read({queue_}, 1);
   pass_time(10ms);
 
-  for (const std::string kind : {"commands", "reader", "cursor", "alive"}) {
+  std::vector<std::string> kinds{"commands", "reader", "cursor", "alive"};
+  if (GetParam() == frames::WakeMode::notify) kinds.emplace_back("notify");
+  for (const std::string& kind : kinds) {
     const std::string id = client_id("test:" + kind);
     ASSERT_EQ(server_->cli({"CLIENT", "KILL", "ID", id}), "1") << kind;
     run_until(kind, [&] {
@@ -198,7 +204,7 @@ TEST_F(ValkeyConnection, replica_is_refused_until_it_is_promoted) {
   run_until("the bus", [&] { return bus_->is_connected(); });
 }
 
-TEST_F(ValkeyConnection, demotion_ends_it_and_promotion_is_a_new_incarnation) {
+TEST_P(ValkeyWakeConnection, demotion_ends_it_and_promotion_is_a_new_incarnation) {
   make_group();
   RecordingGroupHandler handler;
   const auto reader = bus_->make_group_reader("a", handler);

@@ -4,6 +4,7 @@
 namespace outrigger::tests {
 namespace {
 
+template <frames::WakeMode kWake>
 class ValkeyBusFixture final : public BusFixture {
  public:
   std::unique_ptr<messaging::Bus> make_bus() override {
@@ -11,6 +12,9 @@ class ValkeyBusFixture final : public BusFixture {
     options.address = address_of(server_.url());
     options.name = "contract";
     options.group = "router";
+    options.wake = kWake;
+    // What a reader that is not blocked learns of by itself, it learns of after this.
+    if (kWake == frames::WakeMode::notify) options.block_time = std::chrono::seconds(2);
     return std::make_unique<valkey::ValkeyBus>(loop_.loop, std::move(options));
   }
   bool run_until(const std::function<bool()>& condition) override {
@@ -33,13 +37,17 @@ class ValkeyBusFixture final : public BusFixture {
     if (lag.empty() || lag == "(nil)") return std::nullopt;
     return std::stoll(lag);
   }
+  bool is_notified() const override { return kWake == frames::WakeMode::notify; }
 
  private:
   RealLoop loop_;
   ValkeyServer server_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Valkey, BusContract, ValkeyBusFixture);
+using InBlockMode = ValkeyBusFixture<frames::WakeMode::block>;
+using InNotifyMode = ValkeyBusFixture<frames::WakeMode::notify>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Valkey, BusContract, InBlockMode);
+INSTANTIATE_TYPED_TEST_SUITE_P(ValkeyNotify, BusContract, InNotifyMode);
 
 }  // namespace
 }  // namespace outrigger::tests

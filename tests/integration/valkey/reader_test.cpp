@@ -1,4 +1,4 @@
-// The blocking readers against a real server.
+// The readers against a real server.
 #include "tests/integration/valkey/valkey_test.h"
 
 namespace outrigger::tests {
@@ -6,13 +6,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class ValkeyReader : public ValkeyTest {
+class ValkeyReader : public ValkeyWakeTest {
  protected:
   void make_reader() {
     reader_ = bus_->make_group_reader("a", handler_);
     EXPECT_TRUE(loop_.run_until("the reader", [&] { return reader_->is_connected(); }));
   }
-  bool is_blocked() { return server_->info("clients", "blocked_clients") == "1"; }
+  // The read found nothing, and waits: at the server, or here.
+  bool is_waiting() {
+    if (GetParam() == frames::WakeMode::block) return server_->info("clients", "blocked_clients") == "1";
+    return server_->calls_of("xreadgroup") > 0 && server_->calls_of("subscribe") > 0;
+  }
 
   RecordingGroupHandler handler_;
   std::unique_ptr<messaging::GroupReader> reader_;
@@ -20,7 +24,7 @@ class ValkeyReader : public ValkeyTest {
   void TearDown() override { reader_.reset(); }
 };
 
-TEST_F(ValkeyReader, unblock_that_overtakes_its_read_ends_it) {
+TEST_P(ValkeyReader, unblock_that_overtakes_its_read_ends_it) {
   make_group();
   make_reader();
   const base::TimePoint began = base::system_clock().monotonic();
@@ -34,19 +38,20 @@ TEST_F(ValkeyReader, unblock_that_overtakes_its_read_ends_it) {
   EXPECT_EQ(handler_.lost, 0);
 }
 
-TEST_F(ValkeyReader, destroyed_group_is_told_as_a_missing_queue) {
+TEST_P(ValkeyReader, destroyed_group_is_told_as_a_missing_queue) {
   make_group();
   make_reader();
   reader_->read({queue_}, 1);
-  ASSERT_TRUE(loop_.run_until("the block", [&] { return is_blocked(); }));
+  ASSERT_TRUE(loop_.run_until("the block", [&] { return is_waiting(); }));
 
   server_->cli({"XGROUP", "DESTROY", queue_, "router"});
 
+  if (GetParam() == frames::WakeMode::notify) server_->cli({"PUBLISH", "router:notify:" + queue_, ""});
   EXPECT_TRUE(loop_.run_until("the news", [&] { return handler_.missing == 1; }));
   EXPECT_EQ(handler_.lost, 0);
 }
 
-TEST_F(ValkeyReader, queue_of_another_type_backs_off_instead_of_spinning) {
+TEST_P(ValkeyReader, queue_of_another_type_backs_off_instead_of_spinning) {
   server_->cli({"SET", "router:control", "no stream"});
   const std::uint64_t before = std::stoull(server_->info("stats", "total_connections_received"));
   RecordingCursorHandler handler;
@@ -58,7 +63,7 @@ TEST_F(ValkeyReader, queue_of_another_type_backs_off_instead_of_spinning) {
   EXPECT_LE(std::stoull(server_->info("stats", "total_connections_received")) - before, 8u);
 }
 
-TEST_F(ValkeyReader, batch_of_large_entries_arrives_whole) {
+TEST_P(ValkeyReader, batch_of_large_entries_arrives_whole) {
   make_group();
   make_reader();
   server_->cli(
@@ -75,7 +80,7 @@ TEST_F(ValkeyReader, batch_of_large_entries_arrives_whole) {
   }
 }
 
-TEST_F(ValkeyReader, entry_without_fields_to_read_does_not_harm) {
+TEST_P(ValkeyReader, entry_without_fields_to_read_does_not_harm) {
   make_group();
   make_reader();
   server_->cli({"XADD", queue_, "*", "", ""});
@@ -88,7 +93,7 @@ TEST_F(ValkeyReader, entry_without_fields_to_read_does_not_harm) {
   EXPECT_EQ(handler_.delivered[1].fields.size(), 3u);
 }
 
-TEST_F(ValkeyReader, cursor_finds_a_stream_that_was_made_anew_with_lower_ids) {
+TEST_P(ValkeyReader, cursor_finds_a_stream_that_was_made_anew_with_lower_ids) {
   RecordingCursorHandler handler;
   server_->cli({"XADD", "router:control", "9999999999999-1", "h", "{}"});
   const auto cursor = bus_->make_cursor_reader({{"router:control", {}}}, handler);
@@ -103,7 +108,7 @@ TEST_F(ValkeyReader, cursor_finds_a_stream_that_was_made_anew_with_lower_ids) {
   EXPECT_EQ(handler.seen[1].second, (Id{5, 1}));
 }
 
-TEST_F(ValkeyReader, subscription_shows_as_long_as_the_process_lives_and_no_longer) {
+TEST_P(ValkeyReader, subscription_shows_as_long_as_the_process_lives_and_no_longer) {
   auto other = connected_bus();
   auto alive = other->make_subscription({"router:alive:billing:a"}, [](bool) {}, {});
   ASSERT_TRUE(loop_.run_until("the subscription", [&] { return alive->is_confirmed(); }));
@@ -119,6 +124,46 @@ TEST_F(ValkeyReader, subscription_shows_as_long_as_the_process_lives_and_no_long
     return server_->cli({"PUBSUB", "NUMSUB", "router:alive:billing:a"}) == "router:alive:billing:a\n0";
   }));
 }
+
+TEST_P(ValkeyReader, entry_wakes_who_waits_for_it) {
+  make_group();
+  make_reader();
+  reader_->read({queue_}, 1);
+  ASSERT_TRUE(loop_.run_until("the wait", [&] { return is_waiting(); }));
+  const base::TimePoint began = base::system_clock().monotonic();
+  const Id id = add();
+  ASSERT_TRUE(loop_.run_until("the entry", [&] { return handler_.done == 1; }));
+  EXPECT_LT(base::system_clock().monotonic() - began, 2s);
+  EXPECT_EQ(handler_.ids(), Ids{id});
+}
+
+TEST_P(ValkeyReader, killed_connections_lose_no_entry) {
+  make_group();
+  make_reader();
+  RecordingCursorHandler cursor_handler;
+  const auto cursor = bus_->make_cursor_reader({{"router:control", {}}}, cursor_handler);
+  std::size_t sent = 0;
+  for (const char* type : {"pubsub", "normal", "pubsub"}) {
+    server_->cli({"CLIENT", "KILL", "TYPE", type});
+    for (int i = 0; i < 20; ++i) {
+      server_->cli({"XADD", queue_, "*", "h", "{}"});
+      server_->cli({"XADD", "router:control", "*", "h", "{}"});
+      server_->cli({"PUBLISH", "router:notify:" + queue_, ""});
+      server_->cli({"PUBLISH", "router:notify:router:control", ""});
+      ++sent;
+      loop_.loop.run_turn(net::EventLoop::Wait::no);
+      if (reader_->is_connected() && !reader_->is_reading()) reader_->read({queue_}, 100);
+    }
+  }
+  EXPECT_TRUE(loop_.run_until("all", [&] {
+    if (reader_->is_connected() && !reader_->is_reading()) reader_->read({queue_}, 100);
+    // What was delivered over a connection that was killed is pending and not handed over.
+    const std::string pending = server_->cli({"XPENDING", queue_, "router"});
+    return cursor_handler.seen.size() == sent && pending.starts_with(std::to_string(sent) + "\n");
+  }));
+}
+
+OUTRIGGER_IN_BOTH_WAKE_MODES(ValkeyReader);
 
 }  // namespace
 }  // namespace outrigger::tests

@@ -45,6 +45,7 @@ class ValkeyTest : public ::testing::Test {
     options.address = std::move(address);
     options.name = "test";
     options.group = "router";
+    options.wake = wake_;
     return std::make_unique<valkey::ValkeyBus>(loop_.loop, std::move(options));
   }
   std::unique_ptr<valkey::ValkeyBus> connected_bus() {
@@ -74,7 +75,10 @@ class ValkeyTest : public ::testing::Test {
   }
   base::Result<std::optional<Id>> publish(messaging::Bus& bus, const std::string& stream, bool may_create = true) {
     return ask<std::optional<Id>>(
-        [&](auto done) { bus.publish(stream, make_frame(), {.may_create = may_create}, std::move(done)); });
+        [&](auto done) {
+          const bool notify = wake_ == frames::WakeMode::notify;
+          bus.publish(stream, make_frame(), {.may_create = may_create, .notify = notify}, std::move(done));
+        });
   }
   Id add() {
     const auto id = publish(*bus_, queue_);
@@ -103,10 +107,23 @@ class ValkeyTest : public ::testing::Test {
     return line.empty() ? "" : line.substr(consumer, idle - consumer) + " " + line.substr(line.rfind('\n') + 1);
   }
 
+  frames::WakeMode wake_ = frames::WakeMode::block;  // of the buses that are made
   RealLoop loop_;
   std::optional<ValkeyServer> server_;
   std::unique_ptr<valkey::ValkeyBus> bus_;
   const std::string queue_ = "router:requests:billing";
 };
+
+// In both wake modes.
+class ValkeyWakeTest : public ValkeyTest, public ::testing::WithParamInterface<frames::WakeMode> {
+ protected:
+  ValkeyWakeTest() { wake_ = GetParam(); }
+};
+inline std::string name_of_wake(const ::testing::TestParamInfo<frames::WakeMode>& mode) {
+  return std::string(frames::name_of(mode.param));
+}
+#define OUTRIGGER_IN_BOTH_WAKE_MODES(suite)                                                              \
+  INSTANTIATE_TEST_SUITE_P(Wake, suite, ::testing::Values(frames::WakeMode::block, frames::WakeMode::notify), \
+                           name_of_wake)
 
 }  // namespace outrigger::tests
