@@ -106,6 +106,7 @@ struct Request {
   std::string tracestate;                // may be empty
   std::optional<StreamedBody> streamed;  // body is not inline
   std::optional<Origin> origin;          // of a dead letter that is tried again
+  WakeMode wake = WakeMode::block;       // of the caller, which reads `reply_to`
   std::string body;                      // field `b`; empty when streamed
   friend bool operator==(const Request&, const Request&) = default;
 };
@@ -161,6 +162,7 @@ struct Accept {
   std::string instance;
   std::uint32_t attempt = 1;
   std::string inbox;
+  WakeMode wake = WakeMode::block;  // of the sidecar, which reads `inbox`
   friend bool operator==(const Accept&, const Accept&) = default;
 };
 

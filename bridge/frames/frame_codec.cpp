@@ -603,6 +603,11 @@ Result<Frame> read_resync_request(HeadReader& head) {
   return head.finish<Frame>(std::move(frame));
 }
 
+// Of REQUEST and ACCEPT. A mode that a newer process has is none that we could wake it by: it has its timer.
+void read_wake(HeadReader& head, WakeMode& wake) {
+  if (!head.choice("wake", wake, WakeMode::notify, optional)) wake = WakeMode::block;
+}
+
 Result<Frame> read_request(HeadReader& head, std::string_view body) {
   Request frame;
   head.checked("id", frame.id, required, is_request_id);
@@ -620,6 +625,7 @@ Result<Frame> read_request(HeadReader& head, std::string_view body) {
   head.text("tracestate", frame.tracestate, optional, kFieldValue);
   head.streamed(frame.streamed);
   head.origin(frame.origin);
+  read_wake(head, frame.wake);
   if (frame.streamed && !body.empty()) head.fail("streamed", "stands beside a body");
   frame.body = body;
   return head.finish<Frame>(std::move(frame));
@@ -670,6 +676,7 @@ Result<Frame> read_accept(HeadReader& head) {
   head.checked("instance", frame.instance, required, is_process_id);
   head.number("attempt", frame.attempt, required, 1, kMaxAttempt);
   head.queue_name("inbox", frame.inbox, &QueueNames::is_inbox);
+  read_wake(head, frame.wake);
   return head.finish<Frame>(std::move(frame));
 }
 
@@ -759,6 +766,7 @@ Result<EncodedFrame> encode(const Request& frame) {
     head.raw("streamed", length ? "{\"length\":" + std::to_string(*length) + "}" : "{}");
   }
   if (frame.origin) head.origin(*frame.origin);
+  if (frame.wake != WakeMode::block) head.text("wake", name_of(frame.wake), kPrintable);
   return head.finish(FrameType::request, frame.body);
 }
 
@@ -802,6 +810,7 @@ Result<EncodedFrame> encode(const Accept& frame) {
   head.text("instance", frame.instance, kPrintable);
   head.number("attempt", frame.attempt);
   head.text("inbox", frame.inbox, kPrintable);
+  if (frame.wake != WakeMode::block) head.text("wake", name_of(frame.wake), kPrintable);
   return head.finish(FrameType::accept);
 }
 

@@ -352,6 +352,18 @@ TEST_F(FrameDecoding, streamed_request_has_no_body_beside_it) {
             "malformed: member streamed stands beside a body");
 }
 
+TEST_F(FrameDecoding, wake_mode_of_a_caller_is_optional_and_a_later_one_is_none) {
+  const auto wake = [this](std::string_view member) {
+    const base::Result<Frame> frame = decode_request(request_head("\"deadline_ms\":1", std::string(member) + "\"deadline_ms\":1"));
+    return frame ? std::string(name_of(std::get<Request>(*frame).wake)) : fault_of(frame);
+  };
+  EXPECT_EQ(wake(""), "block");
+  EXPECT_EQ(wake(R"("wake":"block",)"), "block");
+  EXPECT_EQ(wake(R"("wake":"notify",)"), "notify");
+  EXPECT_EQ(wake(R"("wake":"later",)"), "block");
+  EXPECT_EQ(wake(R"("wake":1,)"), "malformed: member wake is not a string");
+}
+
 TEST_F(FrameDecoding, frame_does_not_refer_to_its_input) {
   OwnedEntry entry{{"v", "1"}, {"t", "3"}, {"h", request_head("[]", "[[\"a\",\"b\"]]")}, {"b", "body"}};
   const base::Result<Frame> frame = decode(entry);

@@ -83,7 +83,7 @@ class FrameGenerator {
       case 9:
         return EndpointsUpdate{hex(20), number(), letters(8), maybe("1.2+x"), "abc_DEF-1", "router:endpoints:a:b"};
       case 10:
-        return Accept{id(), hex(20), attempt(), "router:inbox:a:" + hex(20)};
+        return Accept{id(), hex(20), attempt(), "router:inbox:a:" + hex(20), static_cast<WakeMode>(below(2))};
       default:
         return Credit{id(), hex(20), attempt(), number()};
     }
@@ -171,6 +171,7 @@ class FrameGenerator {
       frame.origin = Origin{std::to_string(number()) + "-" + std::to_string(below(1000)), id(), letters(1 + below(64)),
                             number()};
     }
+    frame.wake = static_cast<WakeMode>(below(2));
     return frame;
   }
   Frame response() {
