@@ -51,6 +51,7 @@ inline constexpr auto kRequestTimeout = 30s;
 inline constexpr auto kLeaseDuration = 15s;
 inline constexpr auto kHeartbeatInterval = 10s;
 inline constexpr auto kBlockTime = 5s;                     // BLOCK of XREAD/XREADGROUP
+inline constexpr auto kSilentStreamLook = 1s;              // wake mode `notify`: between looks at a stream that tells nothing
 inline constexpr auto kReconnectCap = 1s;                  // jittered back-off never waits for longer
 inline constexpr int kMaxAttempts = 3;
 inline constexpr std::size_t kCancelledKept = 10000;       // per service, for sidecars that were away: 1 MiB

@@ -14,6 +14,7 @@ class AddressBook {
   struct Entry {
     std::string queue;                   // narrowest address with a usable instance
     std::vector<std::string> instances;  // that read it
+    bool notify = false;                 // some of them announced wake mode `notify`
   };
 
   void add(std::string service, Entry entry) { entries_.insert_or_assign(std::move(service), std::move(entry)); }

@@ -128,6 +128,10 @@ struct Consumer::Slot final : AnswerSink {
     if (&text != &body) request_bytes = room;
     return true;
   }
+  // Whatever goes to its caller.
+  messaging::Bus::PublishOptions publish_options() const {
+    return {.notify = request.wake == frames::WakeMode::notify};
+  }
   bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
   bool has_attempts_left() const { return delivery_count < request.max_attempts; }
   bool is_begun_or_later() const { return called_at != base::TimePoint{}; }
@@ -540,9 +544,9 @@ void Consumer::ask_for_body(Slot& slot) {
     bus_.ensure_stream(options_.inbox, limits::kStreamTtl, inbox_cursor_, {});
   }
   const auto accept =
-      frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox});
+      frames::encode(frames::Accept{slot.request.id, options_.instance, slot.answer.attempt, options_.inbox, options_.wake});
   if (!accept) return answer_fault(slot, Fault::bad_answer, DeliveryEnd::body_missing, accept.error().detail);
-  bus_.publish(slot.request.reply_to, *accept, {}, [this, serial = slot.serial](Result<std::optional<EntryId>> result) {
+  bus_.publish(slot.request.reply_to, *accept, slot.publish_options(), [this, serial = slot.serial](Result<std::optional<EntryId>> result) {
     Slot* asking = find(serial);
     if (asking == nullptr || asking->state != SlotState::receiving || (result && result->has_value())) return;
     asking->timer.arm_at(std::min(asking->expires_at, loop_.now() + asking->backoff));
@@ -789,7 +793,7 @@ void Consumer::publish_answer(Slot& slot) {
   const auto done = [this, serial, round](Result<std::optional<EntryId>> result) {
     on_answer_published(serial, round, result.has_value() && result->has_value());
   };
-  bus_.publish(slot.request.reply_to, *head, {}, done);
+  bus_.publish(slot.request.reply_to, *head, slot.publish_options(), done);
   if (slot.dead && !slot.is_buried) bury(slot);
   if (inline_size > 0) slot.answer.body.swap(slot.body);
   frames::StreamData chunk;
@@ -803,7 +807,7 @@ void Consumer::publish_answer(Slot& slot) {
     chunk.body = slot.body.substr(i * limits::kInlineBodyBytes, limits::kInlineBodyBytes);
     const auto encoded = frames::encode(chunk);
     CHECK(encoded.has_value());  // its members are ours and bounded
-    bus_.publish(slot.request.reply_to, *encoded, {}, done);
+    bus_.publish(slot.request.reply_to, *encoded, slot.publish_options(), done);
   }
 }
 

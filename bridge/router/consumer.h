@@ -115,6 +115,7 @@ class Consumer final : private messaging::GroupReaderHandler,
     std::uint32_t batch_size = 0;      // caps COUNT; 0 = free slots
     base::Duration lease = base::limits::kLeaseDuration;
     bool redelivery_always = false;
+    frames::WakeMode wake = frames::WakeMode::block;  // of our bus: callers learn how to wake us
     // Dead letters of the service; a count of 0 keeps none.
     messaging::DeadLetterLimits dead_letters{base::limits::kDeadLetters, base::limits::kDeadLetterBytes};
     bool keeps_expired = false;  // as dead letters, too

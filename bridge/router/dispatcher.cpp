@@ -58,6 +58,7 @@ struct Dispatcher::Pending {
   frames::Request request;
   std::string service;
   std::string queue;
+  bool notify = false;             // its readers may have to be woken
   std::string body;                // of a streamed request, until the end
   frames::Accept accept;           // who asked for it last
   bool has_broken_body = false;    // the connection was lost while it was being written
@@ -189,6 +190,7 @@ Dispatcher::Handle Dispatcher::call(Call call, CallHandler& handler) {
   request.reply_to = reply_to_;
   request.repeatable = call.repeatable;
   request.max_attempts = options_.max_attempts;
+  request.wake = options_.wake;
   request.traceparent = std::move(call.traceparent);
   request.tracestate = std::move(call.tracestate);
   if (call.body.size() > limits::kInlineBodyBytes) {
@@ -238,7 +240,9 @@ void Dispatcher::send(Pending& call) {
     return;
   }
   ++counters_.published;
-  bus_.publish(call.queue, *encoded, {},
+  const AddressBook::Entry* address = book_->find(call.service);
+  if (address != nullptr && address->queue == call.queue) call.notify = address->notify;
+  bus_.publish(call.queue, *encoded, {.notify = call.notify},
                [this, id = call.request.id](Result<std::optional<EntryId>> result) { on_published(id, std::move(result)); });
 }
 
@@ -373,7 +377,8 @@ void Dispatcher::on_accept(const frames::Accept& accept) {
     piece.end = at + limits::kInlineBodyBytes >= call->body.size();
     const auto encoded = frames::encode(piece);
     CHECK(encoded.has_value());
-    bus_.publish(accept.inbox, *encoded, {}, [this, id = accept.id](Result<std::optional<EntryId>> result) {
+    const bool notify = accept.wake == frames::WakeMode::notify;
+    bus_.publish(accept.inbox, *encoded, {.notify = notify}, [this, id = accept.id](Result<std::optional<EntryId>> result) {
       if (result && result->has_value()) return;
       Pending* waiting = find(id);
       if (waiting == nullptr || waiting->state == PendingState::ended) return;

@@ -70,6 +70,7 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
     std::size_t max_pending = base::limits::kPendingPerWorker;
     std::size_t max_queue_depth = base::limits::kMaxQueueDepth;
     std::uint32_t max_attempts = base::limits::kMaxAttempts;
+    frames::WakeMode wake = frames::WakeMode::block;  // of our bus: sidecars learn how to wake us
   };
 
   // Move-only; destroying it ends the caller's interest: a late answer is counted and dropped. Must not outlive the

@@ -39,8 +39,12 @@ bool says_the_same(const InstanceFrame& a, const InstanceFrame& b) {
 
 }  // namespace
 
-Registry::Registry(RequestQueueName request_queue, RegistryListener& listener, std::size_t max_instances)
-    : request_queue_(std::move(request_queue)), listener_(listener), max_instances_(max_instances) {}
+Registry::Registry(RequestQueueName request_queue, RegistryListener& listener, std::size_t max_instances,
+                   std::int64_t read_late_ms)
+    : request_queue_(std::move(request_queue)),
+      listener_(listener),
+      max_instances_(max_instances),
+      read_late_ms_(read_late_ms) {}
 
 Result<void> Registry::receive(const InstanceFrame& frame, std::int64_t at_ms, std::int64_t now_ms) {
   if (frame.service.empty()) return Error{Code::invalid, "control frame without a service name"};
@@ -159,7 +163,7 @@ Result<Registry::Record*> Registry::find_or_add(const std::string& id, std::int6
 void Registry::settle(Record& record, std::int64_t now_ms, CloseReason reason) {
   Instance& instance = record.instance;
   const std::int64_t interval = interval_of(instance.latest);
-  const std::int64_t age = now_ms - instance.last_seen_ms;
+  const std::int64_t age = now_ms - instance.last_seen_ms - read_late_ms_;
   const bool is_live =
       record.has_state && !record.said_goodbye && instance.latest.seq > record.lost_seq && age <= kGoneAfter * interval;
   InstanceState state = instance.latest.state;
@@ -228,6 +232,7 @@ void Registry::index(std::string_view name, const Service& service) const {
           address.queue = queue;
           address.instances.push_back(id);
           if (wanted == InstanceState::healthy) ++address.healthy;
+          if (latest.wake == frames::WakeMode::notify) address.notify = true;
         }
       }
     }
@@ -313,14 +318,16 @@ std::vector<Registry::ServiceView> Registry::services() const {
 std::vector<Registry::MetadataUse> Registry::metadata_in_use() const {
   std::vector<MetadataUse> list;
   for (const auto& [name, service] : services_) {
-    std::map<std::string_view, std::string_view> inboxes;
+    std::map<std::string_view, const InstanceFrame*> holders;
     for (const auto& [id, record] : service.records) {
       const Instance& instance = record->instance;
       if (record->is_live && !instance.metadata_hash.empty()) {
-        inboxes.try_emplace(instance.metadata_hash, instance.latest.inbox);
+        holders.try_emplace(instance.metadata_hash, &instance.latest);
       }
     }
-    for (const auto& [hash, inbox] : inboxes) list.push_back({name, hash, inbox});
+    for (const auto& [hash, holder] : holders) {
+      list.push_back({name, hash, holder->inbox, holder->wake == frames::WakeMode::notify});
+    }
   }
   return list;
 }

@@ -37,6 +37,7 @@ struct Address {
   std::string queue;
   std::vector<std::string> instances;
   std::size_t healthy = 0;
+  bool notify = false;  // some of them announced wake mode `notify`
 };
 
 enum class CloseReason : std::uint8_t { goodbye, stale, lost };
@@ -61,8 +62,10 @@ class Registry {
       base::UniqueFunction<std::string(std::string_view service, std::string_view version, std::string_view region)>;
 
   // `listener` outlives the registry. Queues whose names are not what `request_queue` makes of the instance's service,
-  // version and region are never chosen: nobody can draw another service's requests.
-  Registry(RequestQueueName request_queue, RegistryListener& listener, std::size_t max_instances = kInstances);
+  // version and region are never chosen: nobody can draw another service's requests. `read_late_ms`: frames may be read
+  // so long after they were written, so that an instance's silence says nothing before.
+  Registry(RequestQueueName request_queue, RegistryListener& listener, std::size_t max_instances = kInstances,
+           std::int64_t read_late_ms = 0);
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
@@ -106,6 +109,7 @@ class Registry {
     std::string_view service;
     std::string_view metadata_hash;
     std::string_view inbox;
+    bool notify;  // its reader is in wake mode `notify`
   };
   std::vector<MetadataUse> metadata_in_use() const;
 
@@ -154,6 +158,7 @@ class Registry {
   mutable RequestQueueName request_queue_;
   RegistryListener& listener_;
   std::size_t max_instances_;
+  std::int64_t read_late_ms_;
   std::unordered_map<std::string, Record> records_;
   std::map<std::string, Service, std::less<>> services_;
   std::uint64_t revision_ = 1;

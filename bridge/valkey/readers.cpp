@@ -21,9 +21,7 @@ constexpr base::Duration kPingInterval = 30s;
 constexpr int kEmptyReadsPerCheck = 3;
 constexpr int kRareBlockFactor = 3;  // of the block time, for what seldom comes
 constexpr base::Duration kUnblockInterval = 50ms;
-// Wake mode `notify`: how long to sleep while nothing would be heard, and on a stream whose writers do not notify.
-constexpr base::Duration kUnheardInterval = 500ms;
-constexpr base::Duration kSilentStreamInterval = 1s;
+constexpr base::Duration kUnheardInterval = 500ms;  // wake mode `notify`: how long to sleep while nothing would be heard
 constexpr std::uint32_t kCursorCount = limits::kReadBatchBytes / limits::kFrameEntryBytes;
 
 std::string millis_text(base::Duration time) {
@@ -343,7 +341,7 @@ void ValkeyCursorReader::sleep() {
   base::Duration longest = bus_.block_time();
   if (!notify_->is_confirmed(*this)) longest = std::min(longest, kUnheardInterval);
   for (const auto& cursor : cursors_) {
-    if (!cursor.is_notified) longest = std::min(longest, kSilentStreamInterval);
+    if (!cursor.is_notified) longest = std::min<base::Duration>(longest, limits::kSilentStreamLook);
   }
   sleep_timer_.arm(longest);
 }

@@ -854,6 +854,7 @@ void MemoryBus::publish(const std::string& stream, const frames::EncodedFrame& f
            if (server.find(stream) != nullptr && server.find_stream(stream) == nullptr) return wrong_type();
            if (!options.may_create && !server.exists(stream)) return std::optional<EntryId>();
            const EntryId id = server.add(stream, std::move(fields));
+           if (options.notify) ++server.notified_[stream];
            auto& entries = server.find_stream(stream)->entries;
            while (options.max_length != 0 && entries.size() > options.max_length) entries.erase(entries.begin());
            return std::optional(id);

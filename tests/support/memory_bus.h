@@ -82,6 +82,12 @@ class MemoryServer {
   };
   using Snapshot = std::map<std::string, Key>;
 
+  // Entries of a stream that were written with a notification for readers in wake mode `notify`. Nobody here needs it.
+  std::size_t notified(std::string_view stream) const {
+    const auto at = notified_.find(stream);
+    return at == notified_.end() ? 0 : at->second;
+  }
+
   // Faults of the server. After a restart connections come back by themselves, but for those that a test holds cut.
   void set_out_of_memory(bool is_out_of_memory) { is_out_of_memory_ = is_out_of_memory; }
   // The server's clock jumps; the processes know it at once (but see MemoryBus::set_clock_estimate).
@@ -161,6 +167,7 @@ class MemoryServer {
   std::uint64_t readers_ = 0;
   std::string incarnation_ = "run-1:replid-1";
   bool is_out_of_memory_ = false;
+  std::map<std::string, std::size_t, std::less<>> notified_;
   bool is_up_ = true;
 };
 

@@ -908,6 +908,28 @@ TEST_F(StreamedTest, request_is_begun_once_its_body_is_whole) {
   EXPECT_EQ(told(), "200");
 }
 
+TEST_F(StreamedTest, caller_in_wake_mode_notify_is_told_of_everything) {
+  Sidecar::Options options = sidecar_options('a');
+  options.wake = frames::WakeMode::notify;
+  Sidecar& a = add_sidecar(std::move(options));
+  const std::string blocked = put(streamed("blocked"));
+  settle();
+  EXPECT_EQ(accepts()[0].wake, frames::WakeMode::notify) << "ours, whatever theirs is";
+  for (std::size_t i = 0; i < 3; ++i) send_piece(a, blocked, i);
+  settle();
+  EXPECT_EQ(told(), "200");
+  EXPECT_EQ(server_.notified(reply_to_), 0u);
+
+  frames::Request made = streamed("notified");
+  made.wake = frames::WakeMode::notify;
+  const std::string notified = put(made);
+  settle();
+  EXPECT_EQ(server_.notified(reply_to_), 1u) << "ACCEPT";
+  for (std::size_t i = 0; i < 3; ++i) send_piece(a, notified, i);
+  settle();
+  EXPECT_EQ(server_.notified(reply_to_), 2u) << "RESPONSE";
+}
+
 TEST_F(StreamedTest, missing_piece_of_a_request_is_never_passed_off_as_whole) {
   Sidecar& a = add_sidecar('a');
   const std::string id = put(streamed("large"));

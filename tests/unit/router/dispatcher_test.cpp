@@ -433,6 +433,24 @@ TEST_F(LargeCallTest, body_is_handed_over_in_pieces_to_who_accepts) {
   EXPECT_EQ(pieces().size(), 6u);
 }
 
+TEST_F(LargeCallTest, who_is_in_wake_mode_notify_is_told_and_nobody_else) {
+  Gateway& blocked = add();
+  reply(blocked, accept(post_large(blocked)));
+  EXPECT_EQ(requests()[0].wake, frames::WakeMode::block);
+  EXPECT_EQ(server_.notified(kQueue) + server_.notified(inbox_), 0u);
+
+  Gateway& gateway = add_gateway('e', {.gateway = {}, .wake = frames::WakeMode::notify});
+  book_->add(kService, {kQueue, {instance_}, true});
+  gateway.dispatcher.set_addresses(book_);
+  Caller& caller = post_large(gateway);
+  EXPECT_EQ(requests()[1].wake, frames::WakeMode::notify) << "ours, whatever theirs is";
+  EXPECT_EQ(server_.notified(kQueue), 1u);
+  frames::Accept accepted = accept(caller);
+  accepted.wake = frames::WakeMode::notify;
+  reply(gateway, accepted);
+  EXPECT_EQ(server_.notified(inbox_), 3u);
+}
+
 TEST_F(LargeCallTest, piece_that_was_certainly_not_written_ends_the_call) {
   Gateway& gateway = add();
   Caller& caller = post_large(gateway);

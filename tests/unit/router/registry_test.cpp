@@ -304,12 +304,45 @@ TEST(Registry, healthy_goes_before_degraded_and_the_rest_never) {
   const Address* address = f.registry.choose_address("billing", "", "");
   EXPECT_EQ(address->instances, (std::vector<std::string>{"b", "a"}));
   EXPECT_EQ(address->healthy, 1U);
+  EXPECT_FALSE(address->notify);
 
   f.receive(hello("a", 2, InstanceState::draining, "1.0", "eu"));
   EXPECT_EQ(f.registry.choose_address("billing", "", "")->instances, (std::vector<std::string>{"b"}));
   f.receive(hello("b", 2, InstanceState::starting, "1.0", "us"));
   EXPECT_EQ(f.queue("billing"), "none");
   EXPECT_TRUE(f.registry.has_live_instance("billing"));
+}
+
+TEST(Registry, who_reads_late_waits_longer_for_signs_of_life) {
+  RecordingListener listener;
+  Registry registry(queue_name, listener, kInstances, 1000);
+  ASSERT_TRUE(registry.receive(hello("i"), kNow, kNow));
+  registry.advance(kNow + 3000);
+  EXPECT_EQ(registry.find("i")->state, InstanceState::healthy);
+  registry.advance(kNow + 3001);
+  EXPECT_EQ(registry.find("i")->state, InstanceState::degraded);
+  registry.advance(kNow + 4000);
+  EXPECT_NE(registry.find("i"), nullptr);
+  registry.advance(kNow + 4001);
+  EXPECT_EQ(registry.find("i"), nullptr);
+}
+
+TEST(Registry, address_says_whether_one_of_its_readers_must_be_woken) {
+  Fixture f;
+  InstanceFrame woken = with_hash(hello("a", 1, InstanceState::healthy, "1.0", "eu"), "h1");
+  woken.wake = frames::WakeMode::notify;
+  f.receive(woken);
+  f.receive(with_hash(hello("b", 1, InstanceState::healthy, "1.0", "us"), "h2"));
+  EXPECT_TRUE(f.registry.choose_address("billing", "", "")->notify);
+  EXPECT_TRUE(f.registry.choose_address("billing", "", "eu")->notify);
+  EXPECT_FALSE(f.registry.choose_address("billing", "", "us")->notify);
+  for (const auto& use : f.registry.metadata_in_use()) EXPECT_EQ(use.notify, use.metadata_hash == "h1");
+
+  woken.type = FrameType::heartbeat;
+  woken.seq = 2;
+  woken.wake = frames::WakeMode::block;
+  f.receive(woken);
+  EXPECT_FALSE(f.registry.choose_address("billing", "", "")->notify);
 }
 
 TEST(Registry, queues_of_others_are_never_chosen) {
