@@ -24,6 +24,12 @@ constexpr std::int64_t kRouteGraceMs = 60'000;
 constexpr base::Duration kMetadataRetry = 1s;
 constexpr base::Duration kReplayAskedTtl = 5s;  // one gateway of many asks for a hash, once in so long
 
+// In wake mode `notify` the control stream is looked at now and then: not every sidecar tells of its frames.
+std::int64_t read_late_ms(frames::WakeMode wake) {
+  if (wake == frames::WakeMode::block) return 0;
+  return std::chrono::milliseconds(base::limits::kSilentStreamLook).count();
+}
+
 }  // namespace
 
 Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueNames& names, Options options,
@@ -36,7 +42,7 @@ Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueN
       decoder_(names),
       registry_([&names](std::string_view service, std::string_view version,
                          std::string_view region) { return names.request_queue(service, version, region); },
-                *this),
+                *this, router::kInstances, read_late_ms(options_.wake)),
       tick_timer_(loop, [this] { tick(); }) {
   tick_timer_.arm(0s);
   refresh_later();
@@ -107,7 +113,7 @@ void Control::tick() {
   tick_timer_.arm(bus_.is_connected() ? kTick : kConnectTick);
   if (!bus_.is_connected()) return;
   // Not before the server's clock is known: the ages of what is read are counted by it.
-  if (reader_ == nullptr) reader_ = bus_.make_cursor_reader({{names_.control(), {}}}, *this);
+  if (reader_ == nullptr) reader_ = bus_.make_cursor_reader({{names_.control(), {}, false}}, *this);
   const messaging::BusStatus status = bus_.status();
   // An empty or missing control stream sends nothing; a second of a working bus is a look, too.
   if (loop_.now() - bus_.connected_since() > kTick && status.problem.empty()) has_looked_ = true;
@@ -177,18 +183,17 @@ void Control::fetch_metadata() {
     if (metadata.value != nullptr || metadata.is_fetching || metadata.retry_at > loop_.now()) continue;
     metadata.is_fetching = true;
     bus_.get(names_.endpoints_key(use.service, hash),
-             [this, hash, service = std::string(use.service),
-              inbox = std::string(use.inbox)](Result<std::optional<std::string>> bytes) {
+             [this, hash, service = std::string(use.service), inbox = std::string(use.inbox), notify = use.notify](Result<std::optional<std::string>> bytes) {
                Metadata& fetched = metadata_[hash];
                fetched.is_fetching = false;
                fetched.retry_at = loop_.now() + kMetadataRetry;
                if (!bytes) return;
-               if (!bytes->has_value()) return ask_for_replay(service, hash, inbox);
+               if (!bytes->has_value()) return ask_for_replay(service, hash, inbox, notify);
                auto decoded = openapi::decode_metadata(**bytes, hash);
                if (!decoded || decoded->service != service) {
                  base::log_warn("a service's metadata cannot be used",
                                 {{"service", service}, {"why", decoded ? "of another service" : decoded.error().detail}});
-                 return ask_for_replay(service, hash, inbox);
+                 return ask_for_replay(service, hash, inbox, notify);
                }
                fetched.value = std::make_shared<const openapi::ServiceMetadata>(std::move(*decoded));
                has_new_metadata_ = true;
@@ -197,15 +202,16 @@ void Control::fetch_metadata() {
   }
 }
 
-void Control::ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox) {
+void Control::ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox,
+                             bool notify) {
   // Of many gateways one asks.
   bus_.set(names_.endpoints_key(service, hash) + ":asked", options_.gateway, kReplayAskedTtl, true,
-           [this, hash, inbox](Result<bool> is_ours) {
+           [this, hash, inbox, notify](Result<bool> is_ours) {
              if (!is_ours || !*is_ours) return;
              const auto frame =
                  frames::encode(frames::ResyncRequest{options_.gateway, hash, "metadata are not in Valkey"});
              if (!frame) return;
-             bus_.publish(inbox, *frame, {}, [](Result<std::optional<messaging::EntryId>>) {});
+             bus_.publish(inbox, *frame, {.notify = notify}, [](Result<std::optional<messaging::EntryId>>) {});
            });
 }
 
@@ -216,7 +222,8 @@ std::size_t Control::ask_to_replay(std::string_view wanted) {
   for (const auto& service : registry_.services()) {
     for (const router::Instance* instance : registry_.instances(service.service)) {
       if (!wanted.empty() && wanted != instance->latest.instance) continue;
-      bus_.publish(instance->latest.inbox, *frame, {}, [](Result<std::optional<messaging::EntryId>>) {});
+      const bool notify = instance->latest.wake == frames::WakeMode::notify;
+      bus_.publish(instance->latest.inbox, *frame, {.notify = notify}, [](Result<std::optional<messaging::EntryId>>) {});
       ++asked;
     }
   }
@@ -250,7 +257,7 @@ void Control::publish_view() {
   for (const auto& service : registry_.services()) {
     const std::string name(service.service);
     if (const auto* address = registry_.choose_address(name, {}, options_.region)) {
-      addresses->add(name, {address->queue, address->instances});
+      addresses->add(name, {address->queue, address->instances, address->notify});
     }
     const auto empty_since = without_instances_since_.find(name);
     if (empty_since != without_instances_since_.end() && now_ms() - empty_since->second > kRouteGraceMs) continue;

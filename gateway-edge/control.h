@@ -24,6 +24,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   struct Options {
     std::string gateway;  // process id
     std::string region;
+    frames::WakeMode wake = frames::WakeMode::block;  // of the bus
   };
   using OnView = base::UniqueFunction<void(std::shared_ptr<const RoutingView>)>;
   // `on_view` is called from the loop, first with an empty view.
@@ -65,7 +66,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   void refresh();
   void forget_unused();
   void fetch_metadata();
-  void ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox);
+  void ask_for_replay(const std::string& service, const std::string& hash, const std::string& inbox, bool notify);
   void publish_view();
   void report_conflicts();
 

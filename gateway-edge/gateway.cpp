@@ -51,12 +51,14 @@ class Gateway::Worker {
         loop_(base::system_clock()),
         bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
                      gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0),
-                     gateway.config_.messaging.queue_wait_timeout}),
+                     gateway.config_.messaging.queue_wait_timeout, gateway.config_.messaging.wake_mode,
+                     &gateway.names_}),
         dispatcher_(loop_, bus_, gateway.names_,
                     {.gateway = gateway.id_,
                      .worker = index,
                      .max_queue_depth = gateway.config_.messaging.max_queue_depth,
-                     .max_attempts = static_cast<std::uint32_t>(gateway.config_.messaging.max_attempts)},
+                     .max_attempts = static_cast<std::uint32_t>(gateway.config_.messaging.max_attempts),
+                     .wake = gateway.config_.messaging.wake_mode},
                     [this, main = gateway.loop_.mailbox()](std::vector<std::string> instances) {
                       main->post([&gateway = gateway_, instances = std::move(instances)] {
                         gateway.control_->report_lost(instances);
@@ -215,7 +217,8 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
       places_(possible_connections(config_)),
       buffered_(config_.limits.buffered_bytes),
       bus_(loop, {config_.messaging.valkey, "outrigger-gateway:control", names_.consumer_group(),
-                  names_.reply_stream(id_, 0, 0), config_.messaging.queue_wait_timeout}),
+                  names_.reply_stream(id_, 0, 0), config_.messaging.queue_wait_timeout, config_.messaging.wake_mode,
+                  &names_}),
       pre_drain_timer_(loop, [this] { drain_workers(); }),
       drain_timer_(loop,
                    [this] {
@@ -250,7 +253,7 @@ base::Result<void> Gateway::start() {
     }
     base::log_info("gateway listens", {{"address", net::to_string(at)}, {"workers", count}});
   }
-  control_ = std::make_unique<Control>(loop_, bus_, names_, Control::Options{id_, config_.node.region},
+  control_ = std::make_unique<Control>(loop_, bus_, names_, Control::Options{id_, config_.node.region, config_.messaging.wake_mode},
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
                                        });

@@ -44,7 +44,7 @@ AdminAnswer show_instances(const Control& control, const AdminQuery& query) {
                        {"queues", frame.queues},
                        {"group", frame.group},
                        {"inbox", frame.inbox},
-                       {"wake_mode", frame.wake == frames::WakeMode::notify ? "notify" : "block"},
+                       {"wake_mode", frames::name_of(frame.wake)},
                        {"protocol", {{"min", frame.min_version}, {"max", frame.max_version}}},
                        {"metadata_hash", instance->metadata_hash}});
     }

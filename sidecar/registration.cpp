@@ -27,7 +27,7 @@ Registration::Registration(net::EventLoop& loop, messaging::Bus& bus, const fram
       names_(names),
       identity_(std::move(options.identity)),
       interval_(options.interval),
-      beat_timer_(loop, [this] { beat(); }) {
+      beat_timer_(loop, [this] { beat(false); }) {
   identity_.state = InstanceState::starting;
   bus_.add_observer(*this);
 }
@@ -45,7 +45,7 @@ void Registration::set_state(InstanceState state) {
   if (identity_.state == state || is_over_) return;
   identity_.state = state;
   if (has_said_hello_) {
-    beat();  // a change of state is sent at once
+    beat(true);  // a change of state is sent at once
   } else {
     announce();
   }
@@ -91,17 +91,14 @@ void Registration::store_metadata(bool announce_update) {
   });
 }
 
-void Registration::say(FrameType type) {
+void Registration::say(FrameType type, bool is_news) {
   identity_.type = type;
   identity_.seq = ++seq_;
   identity_.interval_ms =
       static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(interval_).count());
   const auto frame = frames::encode(identity_);
   if (!frame) return base::log_error("cannot encode a control frame", {{"why", frame.error().detail}});
-  messaging::Bus::PublishOptions options;
-  options.may_create = true;
-  options.max_length = limits::kControlStreamEntries;
-  bus_.publish(names_.control(), *frame, options, [this, type](Result<std::optional<messaging::EntryId>> result) {
+  bus_.publish(names_.control(), *frame, publish_options(is_news), [this, type](Result<std::optional<messaging::EntryId>> result) {
     if (result) {
       if (type == FrameType::hello) {
         has_said_hello_ = true;
@@ -118,6 +115,14 @@ void Registration::say(FrameType type) {
                                   base::random_below(static_cast<std::uint64_t>(std::max<std::int64_t>(tenth, 1)))));
 }
 
+// Gateways in wake mode `notify` look at the control stream every second. Where we know that mode to be in use, ours, they
+// are told of news at once; a heartbeat that says nothing new costs no PUBLISH.
+messaging::Bus::PublishOptions Registration::publish_options(bool is_news) const {
+  return {.may_create = true,
+          .max_length = limits::kControlStreamEntries,
+          .notify = is_news && identity_.wake == frames::WakeMode::notify};
+}
+
 void Registration::say_endpoints() {
   frames::EndpointsUpdate update;
   update.instance = identity_.instance;
@@ -128,16 +133,13 @@ void Registration::say_endpoints() {
   update.metadata_key = names_.endpoints_key(identity_.service, identity_.metadata_hash);
   const auto frame = frames::encode(update);
   if (!frame) return base::log_error("cannot encode a control frame", {{"why", frame.error().detail}});
-  messaging::Bus::PublishOptions options;
-  options.may_create = true;
-  options.max_length = limits::kControlStreamEntries;
-  bus_.publish(names_.control(), *frame, options, [](Result<std::optional<messaging::EntryId>>) {});
+  bus_.publish(names_.control(), *frame, publish_options(true), [](Result<std::optional<messaging::EntryId>>) {});
 }
 
-void Registration::beat() {
+void Registration::beat(bool is_news) {
   if (is_over_ || !bus_.is_connected()) return;
   if (!has_said_hello_) return announce();
-  say(FrameType::heartbeat);
+  say(FrameType::heartbeat, is_news);
   if (loop_.now() - refreshed_at_ >= kRefreshInterval) store_metadata(false);
 }
 

@@ -30,7 +30,7 @@ class Registration final : private messaging::BusObserver {
   frames::InstanceState state() const { return identity_.state; }
   // A HEARTBEAT now.
   void say_alive() {
-    if (has_said_hello_) beat();
+    if (has_said_hello_) beat(true);
   }
   // What we keep on the bus may be gone.
   void on_bus_emptied();
@@ -45,9 +45,11 @@ class Registration final : private messaging::BusObserver {
   void on_bus_lost(const base::Error& why) override;
   void announce();
   void store_metadata(bool announce_update);
-  void say(frames::FrameType type);
+  // `is_news`: gateways should not have to find it at their next look.
+  void say(frames::FrameType type, bool is_news = true);
   void say_endpoints();
-  void beat();
+  void beat(bool is_news);
+  messaging::Bus::PublishOptions publish_options(bool is_news) const;
 
   net::EventLoop& loop_;
   messaging::Bus& bus_;

@@ -42,6 +42,7 @@ frames::InstanceFrame identity(const SidecarConfig& config, const frames::QueueN
   frame.queues = queues;
   frame.group = names.consumer_group();
   frame.inbox = inbox;
+  frame.wake = config.messaging.wake_mode;
   return frame;
 }
 
@@ -68,6 +69,7 @@ router::Consumer::Options consumer_options(const SidecarConfig& config, const st
   options.max_in_flight = static_cast<std::uint32_t>(config.max_in_flight);
   options.batch_size = static_cast<std::uint32_t>(config.messaging.batch_size);
   options.lease = config.messaging.lease_duration;
+  options.wake = config.messaging.wake_mode;
   options.redelivery_always = config.messaging.redelivery == app::Redelivery::always;
   options.dead_letters = {config.messaging.dead_letters, config.messaging.dead_letter_bytes};
   options.keeps_expired = config.messaging.dead_letter_expired;
@@ -129,7 +131,7 @@ Sidecar::Sidecar(net::EventLoop& loop, SidecarConfig config, frames::QueueNames 
       inbox_(names_.inbox(config_.service.name, instance_)),
       upstream_(to_string(config_.service.upstream)),
       bus_(loop, {config_.messaging.valkey, "outrigger-sidecar:" + config_.service.name, names_.consumer_group(),
-                  inbox_ + ":probe", config_.messaging.queue_wait_timeout}),
+                  inbox_ + ":probe", config_.messaging.queue_wait_timeout, config_.messaging.wake_mode, &names_}),
       buffered_(config_.limits.buffered_bytes),
       service_(loop, endpoint_of(config_.service.upstream), pool_options(config_)),
       probe_(loop,

@@ -42,7 +42,7 @@ constexpr std::array<NameKey, 10> kNameKeys{
      {"AliveChannelTemplate", &Names::alive_template, "Channel that shows whether a sidecar's connection lives."},
      {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL and LOOK."},
      {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled requests, by expiry."},
-     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes consumers in wake mode notify.", false}}};
+     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes who reads a stream in wake mode notify."}}};
 
 void check_database(ConfigReading& reading, const std::string& section, MessagingConfig& config) {
   const std::string key = section + ":Database";
@@ -75,8 +75,8 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
       .alias(at + "valkey:Database");
   table.add_seconds(
       at + "valkey:QueueWaitTimeoutSeconds", config.queue_wait_timeout, 1, 60,
-      "How long one blocking read waits at Valkey before it asks again. A server that hangs is noticed 5 s after "
-      "that.");
+      "How long one read waits for entries before it asks again: at Valkey, or in wake mode notify for a message. A "
+      "server that hangs is noticed 5 s after that.");
   table.add_text(at + "ConsumerGroup", config.names.consumer_group, "The consumer group on every request queue.");
   table.add_duration(at + "RequestTimeout", config.request_timeout, 1ms, 24h,
                      "How long a client waits before 504; the value of a route wins. The gateway's.");
@@ -88,7 +88,8 @@ void declare_messaging(ConfigTable& table, const std::string& section, Messaging
                      "Pause between heartbeats; announced in them, and thresholds follow it. The sidecar's.");
   table.add_choice<WakeMode>(at + "WakeMode", config.wake_mode,
                              {{"block", WakeMode::block}, {"notify", WakeMode::notify}},
-                             "How consumers wake: blocking reads, or Pub/Sub where those are not allowed.");
+                             "How this program learns of new entries: by blocking reads, or by Pub/Sub where those are "
+                             "not allowed. Others follow it; it need not be the same everywhere.");
   table.add_boolean(at + "ClusterHashTags", config.names.cluster_hash_tags,
                     "Puts service names in braces, so that a cluster keeps a service's keys together.");
   table.add_integer(at + "MaxQueueDepth", config.max_queue_depth, 1, 10'000'000,
@@ -118,9 +119,6 @@ void finish_messaging(ConfigReading& reading, const std::string& section, Messag
   if (!config.enabled) {
     reading.fail(section + ":Enabled",
                  "false, but messaging is the only transport: there would be nothing to serve; set it to true");
-  }
-  if (config.wake_mode == WakeMode::notify) {
-    reading.fail(section + ":WakeMode", "'notify' is not yet available in this version; use block");
   }
   auto address = valkey::parse_valkey_address(config.connection_string);
   if (address) {

@@ -9,13 +9,14 @@
 
 #include "bridge/app/config_reader.h"
 #include "bridge/base/limits.h"
+#include "bridge/frames/frame.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/valkey/valkey_url.h"
 
 namespace outrigger::app {
 
 enum class Transport : std::uint8_t { valkey };
-enum class WakeMode : std::uint8_t { block, notify };
+using frames::WakeMode;
 enum class Redelivery : std::uint8_t { safe, always };
 
 struct MessagingConfig {

@@ -51,30 +51,40 @@ class Client {
   std::thread thread_;
 };
 
-TEST(Chaos, killed_sidecars_cost_no_get_and_run_no_post_twice) {
+// Of the gateway, and of each sidecar.
+struct Fleet {
+  const char* name;
+  const char* gateway;
+  std::array<const char*, 2> sidecars;
+};
+
+class Chaos : public ::testing::TestWithParam<Fleet> {};
+
+TEST_P(Chaos, killed_sidecars_cost_no_get_and_run_no_post_twice) {
   OUTRIGGER_NEEDS_VALKEY();
   ValkeyServer valkey;
   ScriptedService service;
-  Gateway gateway(valkey);
-  const Environment short_lease{{"Sidecar__Messaging__LeaseDuration", "1s"}};
-  const auto start = [&] {
-    auto sidecar = std::make_unique<Sidecar>(valkey, "orders", service, short_lease);
+  Gateway gateway(valkey, {{"Gateway__Transports__Messaging__WakeMode", GetParam().gateway}});
+  const auto start = [&](std::size_t index) {
+    const Environment environment{{"Sidecar__Messaging__LeaseDuration", "1s"},
+                                  {"Sidecar__Messaging__WakeMode", GetParam().sidecars[index]}};
+    auto sidecar = std::make_unique<Sidecar>(valkey, "orders", service, environment);
     EXPECT_TRUE(sidecar->wait_until_registered());
     return sidecar;
   };
-  std::array<std::unique_ptr<Sidecar>, 2> sidecars{start(), start()};
+  std::array<std::unique_ptr<Sidecar>, 2> sidecars{start(0), start(1)};
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
   service.forget_requests();
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < 8; ++i) clients.push_back(std::make_unique<Client>(gateway.port(), i));
 
-  for (int i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < 4; ++i) {
     // Who has just connected takes nothing over for two seconds, so that only then the other may die.
     const Stopwatch watch;
     ASSERT_TRUE(eventually("the first two seconds to be over", [&] { return watch.elapsed() > 2200ms; }));
-    std::unique_ptr<Sidecar>& victim = sidecars[static_cast<std::size_t>(i % 2)];
+    std::unique_ptr<Sidecar>& victim = sidecars[i % 2];
     victim->process().kill_hard();
-    victim = start();
+    victim = start(i % 2);
   }
 
   std::vector<Told> told;
@@ -106,6 +116,12 @@ TEST(Chaos, killed_sidecars_cost_no_get_and_run_no_post_twice) {
   for (const auto& [end, count] : ends) std::cerr << end << ": " << count << "\n";
   EXPECT_GT(told.size(), 100u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Wake, Chaos,
+                         ::testing::Values(Fleet{"block", "block", {"block", "block"}},
+                                           Fleet{"notify", "notify", {"notify", "notify"}},
+                                           Fleet{"mixed", "notify", {"block", "notify"}}),
+                         [](const auto& fleet) { return std::string(fleet.param.name); });
 
 }  // namespace
 }  // namespace outrigger::tests

@@ -427,6 +427,21 @@ TEST_F(ConfigEffect, names_at_valkey) {
   for (const Case& of : cases) check(of, {Form::environment});
 }
 
+TEST_F(ConfigEffect, waking) {
+  const auto reads = [](Stage& stage) {
+    stage.wait_for_route();
+    return "BLOCK " + stage.of_reads("BLOCK") + ", HELLO says " + stage.in_frames("router:control", "wake");
+  };
+  check({"WakeMode", "notify", reads, "BLOCK 5000, HELLO says \"block\"", "BLOCK none, HELLO says \"notify\""},
+        {Form::environment});
+  const Environment notified{{"Gateway__Transports__Messaging__WakeMode", "notify"},
+                             {"Sidecar__Messaging__WakeMode", "notify"}};
+  check({"NotifyChannelTemplate", "bell:{queue}",
+         channel({"bell:router:requests:billing", "router:notify:router:requests:billing"}),
+         "channel router:notify:router:requests:billing", "channel bell:router:requests:billing", notified},
+        {Form::environment});
+}
+
 TEST_F(ConfigEffect, delivery) {
   check({"valkey:QueueWaitTimeoutSeconds", "1", read_argument("BLOCK"), "BLOCK 5000", "BLOCK 1000"}, {Form::file});
   check({"Sidecar:MaxInFlight", "4", read_argument("COUNT"), "COUNT 10", "COUNT 2"}, {Form::environment});

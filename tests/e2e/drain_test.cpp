@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class Drain : public ::testing::Test {
+class Drain : public InBothWakeModes {
  protected:
   void SetUp() override {
     OUTRIGGER_NEEDS_VALKEY();
@@ -25,7 +25,7 @@ class Drain : public ::testing::Test {
   std::optional<ValkeyServer> valkey_;
 };
 
-TEST_F(Drain, sidecar_finishes_what_runs_while_new_requests_go_to_its_peer) {
+TEST_P(Drain, sidecar_finishes_what_runs_while_new_requests_go_to_its_peer) {
   Gateway gateway(valkey());
   Sidecar leaving(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -55,7 +55,7 @@ TEST_F(Drain, sidecar_finishes_what_runs_while_new_requests_go_to_its_peer) {
   EXPECT_EQ(valkey().cli({"KEYS", "router:inbox:orders:*"}).find('\n'), std::string::npos) << "one inbox is left";
 }
 
-TEST_F(Drain, waiting_requests_of_a_leaving_sidecar_go_to_its_peer) {
+TEST_P(Drain, waiting_requests_of_a_leaving_sidecar_go_to_its_peer) {
   Gateway gateway(valkey());
   // One place at the service: whatever else it reads waits in the sidecar.
   Sidecar leaving(valkey(), "orders", service_, {{"Sidecar__MaxInFlight", "1"}});
@@ -82,7 +82,7 @@ TEST_F(Drain, waiting_requests_of_a_leaving_sidecar_go_to_its_peer) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Drain, sidecar_that_does_not_finish_in_time_leaves_all_the_same) {
+TEST_P(Drain, sidecar_that_does_not_finish_in_time_leaves_all_the_same) {
   Gateway gateway(valkey(), {{"Gateway__Transports__Messaging__RequestTimeout", "2s"}});
   Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Process__DrainTime", "300ms"}});
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -92,7 +92,7 @@ TEST_F(Drain, sidecar_that_does_not_finish_in_time_leaves_all_the_same) {
   EXPECT_GE(running.answer().status, 502) << running.answer().body;
 }
 
-TEST_F(Drain, gateway_finishes_what_runs_and_closes_its_connections) {
+TEST_P(Drain, gateway_finishes_what_runs_and_closes_its_connections) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -119,7 +119,7 @@ TEST_F(Drain, gateway_finishes_what_runs_and_closes_its_connections) {
   EXPECT_EQ(valkey().cli({"KEYS", "router:responses:*"}), "");
 }
 
-TEST_F(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
+TEST_P(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
   Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "3s"}, {"Gateway__Process__DrainTime", "20s"}});
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -153,7 +153,7 @@ TEST_F(Drain, gateway_serves_on_until_the_pre_drain_wait_is_over) {
   EXPECT_EQ(gateway.process().status(), 0);
 }
 
-TEST_F(Drain, pre_drain_wait_is_part_of_the_one_deadline) {
+TEST_P(Drain, pre_drain_wait_is_part_of_the_one_deadline) {
   Gateway gateway(valkey(), {{"Gateway__Process__PreDrainWait", "500ms"}, {"Gateway__Process__DrainTime", "1s"}});
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -167,7 +167,7 @@ TEST_F(Drain, pre_drain_wait_is_part_of_the_one_deadline) {
   EXPECT_EQ(valkey().cli({"KEYS", "router:responses:*"}), "");
 }
 
-TEST_F(Drain, second_signal_stops_at_once) {
+TEST_P(Drain, second_signal_stops_at_once) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -183,7 +183,7 @@ TEST_F(Drain, second_signal_stops_at_once) {
   }
 }
 
-TEST_F(Drain, narrow_addresses_end_with_their_last_reader) {
+TEST_P(Drain, narrow_addresses_end_with_their_last_reader) {
   const std::string base = "router:requests:orders";
   const auto addresses = [&] {
     std::string keys = valkey().cli({"KEYS", base + "*"});
@@ -211,7 +211,7 @@ TEST_F(Drain, narrow_addresses_end_with_their_last_reader) {
   EXPECT_EQ(addresses(), 4);
 }
 
-TEST_F(Drain, address_that_vanishes_under_its_reader_is_made_anew) {
+TEST_P(Drain, address_that_vanishes_under_its_reader_is_made_anew) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Service__Region", "eu"}});
   ASSERT_TRUE(sidecar.wait_until_registered());
@@ -222,7 +222,7 @@ TEST_F(Drain, address_that_vanishes_under_its_reader_is_made_anew) {
   EXPECT_TRUE(gateway.wait_for_route("/orders/"));
 }
 
-TEST_F(Drain, nothing_is_left_at_valkey_but_what_is_meant_to_stay) {
+TEST_P(Drain, nothing_is_left_at_valkey_but_what_is_meant_to_stay) {
   {
     Gateway gateway(valkey());
     Sidecar orders(valkey(), "orders", service_, {{"Sidecar__Service__Region", "eu"}});
@@ -250,6 +250,8 @@ TEST_F(Drain, nothing_is_left_at_valkey_but_what_is_meant_to_stay) {
   }
   EXPECT_EQ(valkey().cli({"CLIENT", "LIST", "TYPE", "pubsub"}), "");
 }
+
+OUTRIGGER_IN_BOTH_WAKE_MODES(Drain);
 
 }  // namespace
 }  // namespace outrigger::tests

@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 constexpr base::Duration kBack = 3s;  // within which everything serves again once Valkey is back
 
-class Failure : public ::testing::Test {
+class Failure : public InBothWakeModes {
  protected:
   void SetUp() override {
     OUTRIGGER_NEEDS_VALKEY();
@@ -31,7 +31,7 @@ class Failure : public ::testing::Test {
   std::optional<ValkeyServer> valkey_;
 };
 
-TEST_F(Failure, service_that_refuses_is_502_and_serves_again_when_it_is_back) {
+TEST_P(Failure, service_that_refuses_is_502_and_serves_again_when_it_is_back) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -61,7 +61,7 @@ TEST_F(Failure, service_that_refuses_is_502_and_serves_again_when_it_is_back) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, request_goes_to_a_peer_whose_service_does_not_refuse) {
+TEST_P(Failure, request_goes_to_a_peer_whose_service_does_not_refuse) {
   Gateway gateway(valkey());
   Sidecar first(valkey(), "orders", service_);
   Sidecar second(valkey(), "orders", twin_);
@@ -77,7 +77,7 @@ TEST_F(Failure, request_goes_to_a_peer_whose_service_does_not_refuse) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, answer_that_is_not_http_is_502) {
+TEST_P(Failure, answer_that_is_not_http_is_502) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -103,7 +103,7 @@ TEST_F(Failure, answer_that_is_not_http_is_502) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, service_that_hangs_is_504_at_the_deadline) {
+TEST_P(Failure, service_that_hangs_is_504_at_the_deadline) {
   Gateway gateway(valkey(), {{"Gateway__Transports__Messaging__RequestTimeout", "500ms"}});
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -121,7 +121,7 @@ TEST_F(Failure, service_that_hangs_is_504_at_the_deadline) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, client_that_leaves_does_not_disturb_others) {
+TEST_P(Failure, client_that_leaves_does_not_disturb_others) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -138,7 +138,7 @@ TEST_F(Failure, client_that_leaves_does_not_disturb_others) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, valkey_away_is_503_at_once_and_back_is_served_soon) {
+TEST_P(Failure, valkey_away_is_503_at_once_and_back_is_served_soon) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -164,7 +164,7 @@ TEST_F(Failure, valkey_away_is_503_at_once_and_back_is_served_soon) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(Failure, valkey_that_goes_many_times_is_served_from_each_time) {
+TEST_P(Failure, valkey_that_goes_many_times_is_served_from_each_time) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -174,7 +174,7 @@ TEST_F(Failure, valkey_that_goes_many_times_is_served_from_each_time) {
   }
 }
 
-TEST_F(Failure, emptied_valkey_serves_again_soon) {
+TEST_P(Failure, emptied_valkey_serves_again_soon) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Messaging__HeartbeatInterval", "60s"}});
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -189,7 +189,7 @@ TEST_F(Failure, emptied_valkey_serves_again_soon) {
   EXPECT_TRUE(newcomer.wait_for_route("/orders/", 5s));
 }
 
-TEST_F(Failure, post_at_the_service_while_valkey_is_emptied_runs_once_and_is_answered) {
+TEST_P(Failure, post_at_the_service_while_valkey_is_emptied_runs_once_and_is_answered) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -204,7 +204,7 @@ TEST_F(Failure, post_at_the_service_while_valkey_is_emptied_runs_once_and_is_ans
   EXPECT_EQ(arrivals_, 1);
 }
 
-TEST_F(Failure, post_at_the_service_while_valkey_restarts_runs_once) {
+TEST_P(Failure, post_at_the_service_while_valkey_restarts_runs_once) {
   Gateway gateway(valkey());
   Sidecar sidecar(valkey(), "orders", service_);
   ASSERT_TRUE(gateway.wait_for_route("/orders/"));
@@ -250,7 +250,7 @@ class KilledSidecar : public Failure {
   std::optional<Sidecar> second_;
 };
 
-TEST_F(KilledSidecar, get_is_answered_by_the_other_within_three_seconds) {
+TEST_P(KilledSidecar, get_is_answered_by_the_other_within_three_seconds) {
   Asking asking(gateway_->port(), make_request("GET", "/orders/7"));
   kill_holder();
   const Stopwatch watch;
@@ -263,7 +263,7 @@ TEST_F(KilledSidecar, get_is_answered_by_the_other_within_three_seconds) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(KilledSidecar, post_is_not_run_again_and_not_told_as_done) {
+TEST_P(KilledSidecar, post_is_not_run_again_and_not_told_as_done) {
   Asking asking(gateway_->port(), make_request("POST", "/orders/7", {}, "x"));
   kill_holder();
 
@@ -274,7 +274,7 @@ TEST_F(KilledSidecar, post_is_not_run_again_and_not_told_as_done) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(KilledSidecar, new_requests_go_to_the_other) {
+TEST_P(KilledSidecar, new_requests_go_to_the_other) {
   first_->process().kill_hard();
   for (int i = 0; i < 20; ++i) {
     if (i == 0) arrivals_ = 1;  // nothing is held
@@ -286,7 +286,7 @@ TEST_F(KilledSidecar, new_requests_go_to_the_other) {
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-TEST_F(KilledSidecar, both_dead_is_503_in_time) {
+TEST_P(KilledSidecar, both_dead_is_503_in_time) {
   first_->process().kill_hard();
   second_->process().kill_hard();
   arrivals_ = 1;  // nothing is held
@@ -302,7 +302,7 @@ TEST_F(KilledSidecar, both_dead_is_503_in_time) {
   EXPECT_EQ(arrivals_, 2) << "what was answered 503 was run";
 }
 
-TEST_F(KilledSidecar, sidecar_that_stands_still_loses_nothing) {
+TEST_P(KilledSidecar, sidecar_that_stands_still_loses_nothing) {
   // Its connections stay, so it is not taken for dead: only its leases run out.
   first_->process().send_signal(SIGSTOP);
   arrivals_ = 1;  // nothing is held
@@ -314,6 +314,9 @@ TEST_F(KilledSidecar, sidecar_that_stands_still_loses_nothing) {
   first_->process().send_signal(SIGCONT);
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
+
+OUTRIGGER_IN_BOTH_WAKE_MODES(Failure);
+OUTRIGGER_IN_BOTH_WAKE_MODES(KilledSidecar);
 
 }  // namespace
 }  // namespace outrigger::tests

@@ -18,6 +18,10 @@ void add_admin_off(ChildProcess::Options& options, const char* variable) {
   if (!has(options.environment, variable)) options.command.insert(options.command.end(), {"--admin", "off"});
 }
 
+void add_wake_mode(ChildProcess::Options& options, const char* variable, const std::string& mode) {
+  if (!mode.empty() && !has(options.environment, variable)) options.environment.emplace_back(variable, mode);
+}
+
 // Tests of how the bus is named do so by themselves.
 bool names_the_bus(const Environment& environment) {
   for (const auto& [name, value] : environment) {
@@ -36,6 +40,7 @@ ChildProcess::Options gateway_options(const ValkeyServer& valkey, Environment en
   options.command.insert(options.command.end(), flags.begin(), flags.end());
   options.environment = std::move(environment);
   add_admin_off(options, "Gateway__Process__Admin");
+  add_wake_mode(options, "Gateway__Transports__Messaging__WakeMode", wake_modes.gateway);
   options.ends_by_signals = true;
   return options;
 }
@@ -48,6 +53,7 @@ ChildProcess::Options sidecar_options(const ValkeyServer& valkey, std::string_vi
   if (!names_the_bus(environment)) options.command.insert(options.command.end(), {"--valkey", valkey.url()});
   options.environment = std::move(environment);
   add_admin_off(options, "Sidecar__Process__Admin");
+  add_wake_mode(options, "Sidecar__Messaging__WakeMode", wake_modes.sidecar);
   if (!has(options.environment, "Sidecar__Messaging__HeartbeatInterval")) options.environment.emplace_back("Sidecar__Messaging__HeartbeatInterval", kShortInterval);
   options.ends_by_signals = true;
   return options;

@@ -19,6 +19,23 @@ namespace outrigger::tests {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
+// Wake modes of the programs that are started from now on, unless their environment says otherwise; empty: the default.
+struct WakeModes {
+  std::string gateway;
+  std::string sidecar;
+};
+inline WakeModes wake_modes;
+
+// A suite that runs in both.
+class InBothWakeModes : public ::testing::TestWithParam<const char*> {
+ protected:
+  InBothWakeModes() { wake_modes = {GetParam(), GetParam()}; }
+  ~InBothWakeModes() override { wake_modes = {}; }
+};
+#define OUTRIGGER_IN_BOTH_WAKE_MODES(suite)                                  \
+  INSTANTIATE_TEST_SUITE_P(Wake, suite, ::testing::Values("block", "notify"), \
+                           [](const auto& mode) { return std::string(mode.param); })
+
 // HTTP/1.1 with a Host field (example.test), and Content-Length if there is a body.
 std::string make_request(std::string_view method, std::string_view target, const Fields& fields = {},
                          std::string_view body = {});

@@ -381,12 +381,17 @@ TEST(SidecarConfig, upstream_is_plain_http_to_a_host) {
   }
 }
 
+TEST(MessagingConfig, wake_mode_is_block_unless_asked_for) {
+  EXPECT_EQ(config_in(sidecar_from(kBilling)).messaging.wake_mode, frames::WakeMode::block);
+  const SidecarConfig config =
+      config_in(sidecar_from(kBilling, {}, {{"Sidecar__Messaging__WakeMode", "notify"}}));
+  EXPECT_EQ(config.messaging.wake_mode, frames::WakeMode::notify);
+}
+
 TEST(MessagingConfig, wrong_values_are_refused_with_a_reason) {
   EXPECT_THAT(messaging_error("Enabled: false"), HasSubstr("Enabled: false, but messaging is the only transport"));
   EXPECT_THAT(messaging_error("Transport: rabbit"), HasSubstr("'rabbit' is not allowed; allowed: valkey"));
   EXPECT_THAT(messaging_error("ConnectionString: 'valkeys://h'"), HasSubstr("TLS to the server is not available"));
-  EXPECT_THAT(messaging_error("WakeMode: notify"),
-              HasSubstr("'notify' is not yet available in this version; use block"));
   EXPECT_THAT(messaging_error("WakeMode: poll"), HasSubstr("allowed: block, notify"));
   EXPECT_THAT(messaging_error("Redelivery: never"), HasSubstr("allowed: safe, always"));
   EXPECT_THAT(messaging_error("ConnectionString: 'h,abortConnect=false'"),
@@ -503,7 +508,7 @@ TEST(ProgramConfig, help_lists_every_flag) {
 // A value that the key takes, and that is not its default; empty: it has only one so far.
 std::string another_value(const app::ConfigKey& key) {
   const std::string name = key.path.substr(key.path.rfind(':') + 1);
-  if (name == "Enabled" || name == "Transport" || name == "WakeMode" || name == "AllowAnonymous") return {};
+  if (name == "Enabled" || name == "Transport" || name == "AllowAnonymous") return {};
   switch (key.kind) {
     case app::ValueKind::boolean:
       return key.fallback == "true" ? "false" : "true";

@@ -75,6 +75,28 @@ TEST_F(RegistrationTest, hello_waits_for_metadata_and_a_state) {
   EXPECT_TRUE(registration_.has_said_hello());
 }
 
+TEST_F(RegistrationTest, news_wake_gateways_where_that_mode_is_in_use) {
+  begin();
+  EXPECT_EQ(server_.notified(names_.control()), 0U) << "block mode";
+
+  Registration::Options other = options();
+  other.identity.instance = "00000000000000000002";
+  other.identity.wake = frames::WakeMode::notify;
+  MemoryBus bus{server_};
+  fake_.advance(1s);
+  Registration notified(fake_.loop, bus, names_, std::move(other));
+  notified.set_metadata(*openapi::encode_metadata(metadata_of("1.0")));
+  notified.set_state(InstanceState::healthy);
+  fake_.settle();
+  EXPECT_EQ(server_.notified(names_.control()), 2U) << "HELLO and ENDPOINTS_UPDATE";
+  fake_.advance(60s);
+  EXPECT_EQ(server_.notified(names_.control()), 2U) << "heartbeats are no news";
+  notified.set_state(InstanceState::draining);
+  notified.say_goodbye();
+  fake_.settle();
+  EXPECT_EQ(server_.notified(names_.control()), 4U);
+}
+
 TEST_F(RegistrationTest, operator_who_asks_for_a_replay_gets_all_of_it) {
   begin();
   registration_.on_resync_requested({"000000000000000000aa", {}, "asked by an operator"});
