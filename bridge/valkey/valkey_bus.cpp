@@ -435,7 +435,7 @@ void ValkeyBus::own_pending(const std::string& queue, const std::string& consume
   Command command =
       script("script own-pending", scripts::kOwnPending, queue, {options_.group, consumer, std::to_string(limit)});
   for (const EntryId id : in_hand) command.arguments.push_back(messaging::to_string(id));
-  ask<std::vector<ClaimedEntry>>(std::move(command), std::move(done), read_claimed);
+  ask<std::vector<ClaimedEntry>>(std::move(command), confirmed(std::move(done)), read_claimed);
 }
 
 void ValkeyBus::pending_entries(const std::string& queue, std::int64_t min_idle_ms, std::uint32_t limit,
@@ -482,7 +482,7 @@ void ValkeyBus::claim(const std::string& queue, const std::string& consumer, con
     command.arguments.push_back(messaging::to_string(entry.id));
     command.arguments.push_back(std::to_string(entry.idle_ms));
   }
-  ask<std::vector<ClaimedEntry>>(std::move(command), std::move(done), read_claimed);
+  ask<std::vector<ClaimedEntry>>(std::move(command), confirmed(std::move(done)), read_claimed);
 }
 
 void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) {
@@ -491,36 +491,38 @@ void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<st
   for (const EntryId id : ids) command.arguments.push_back(messaging::to_string(id));
   ask<std::vector<EntryId>>(
       std::move(command),
-      [this, queue, done = std::move(done)](base::Result<std::vector<EntryId>> taken) mutable {
-        if (!taken || taken->empty()) {
-          if (done) done(std::move(taken));
-          return;
+      [this, queue, done = confirmed(std::move(done))](base::Result<std::vector<EntryId>> taken) mutable {
+        if (taken && !taken->empty()) {
+          settlements_[queue].held.push_back(taken->back());  // the script may have left the highest
+          if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
         }
-        settlements_[queue].held.push_back(taken->back());  // the script may have left the highest
-        if (!held_timer_.is_armed()) held_timer_.arm(kHeldInterval);
-        confirm_incarnation([taken = std::move(taken), done = std::move(done)](base::Result<void> is_same) mutable {
-          if (!done) return;
-          if (is_same) {
-            done(std::move(taken));
-          } else {
-            done(is_same.error());
-          }
-        });
+        done(std::move(taken));
       },
       read_ids);
 }
 
-// A connection may outlive a demotion and a promotion: what was taken from a server that has become another one proves
-// nothing about the first (docs/model, TAKE_WITHOUT_READING_BUS).
-void ValkeyBus::confirm_incarnation(Done<void> done) {
-  if (refuse_if_down(done)) return;
-  link_.command({"INFO", "replication"}, [this, done = std::move(done)](base::Result<Reply> reply) mutable {
-    if (!reply) return done(reply.error());
-    if (link_.is_incarnation_of(reply->text())) return done({});
-    const Error changed{Code::outcome_unknown, "the server has become another one"};
-    done(changed);
-    link_.drop(changed);
-  });
+// A connection may outlive a demotion and a promotion: what was claimed or taken from a server that has become another one
+// proves nothing about the first (docs/model, BEGIN_WITHOUT_READING_BUS and TAKE_WITHOUT_READING_BUS). It happened there,
+// so whoever asked is told that he does not know.
+template <class T>
+Done<std::vector<T>> ValkeyBus::confirmed(Done<std::vector<T>> done) {
+  return [this, done = std::move(done)](base::Result<std::vector<T>> found) mutable {
+    if (!found || found->empty()) {
+      if (done) done(std::move(found));
+      return;
+    }
+    link_.command({"INFO", "replication"}, [this, found = std::move(found),
+                                            done = std::move(done)](base::Result<Reply> info) mutable {
+      const bool is_same = info && link_.is_incarnation_of(info->text());
+      if (is_same) {
+        if (done) done(std::move(found));
+        return;
+      }
+      const Error changed{Code::outcome_unknown, info ? "the server has become another one" : info.error().detail};
+      if (done) done(changed);
+      if (link_.is_ready()) link_.drop(changed);
+    });
+  };
 }
 
 void ValkeyBus::remove_consumer(const std::string& queue, const std::string& consumer, Done<void> done) {

@@ -136,8 +136,9 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void flush_settlements();
   void flush_notifications();
   std::string notify_channel(const std::string& stream) const;
-  // Error outcome_unknown if this connection's server is no longer the one that was greeted.
-  void confirm_incarnation(messaging::Done<void> done);
+  // Hands what was found to `done` once INFO, asked after it, showed the server that was greeted; else outcome_unknown.
+  template <class T>
+  messaging::Done<std::vector<T>> confirmed(messaging::Done<std::vector<T>> done);
   // Fails `done` in a later turn when not connected.
   template <class T>
   bool refuse_if_down(messaging::Done<T>& done);

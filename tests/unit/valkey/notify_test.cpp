@@ -356,6 +356,30 @@ TEST_F(Notify, entries_are_handed_over_only_by_the_server_that_was_greeted) {
   }
 }
 
+TEST_F(Notify, claims_are_handed_over_only_by_the_server_that_was_greeted) {
+  const std::string claimed = "*1\r\n*3\r\n" + bulk("1700000000000-1") + ":1\r\n*2\r\n" + bulk("h") + bulk("{}");
+  for (const bool is_same : {true, false}) {
+    for (const bool is_own : {true, false}) {
+      start_bus();
+      peer_->overrides["EVAL"] = claimed;
+      if (!is_same) peer_->overrides["INFO replication"] = bulk("# Replication\r\nrole:master\r\nmaster_replid:cccc\r\n");
+      std::string outcome = "nothing";
+      const auto done = [&](base::Result<std::vector<messaging::ClaimedEntry>> found) {
+        outcome = found ? std::to_string(found->size()) : std::string(base::name_of(found.error().code));
+      };
+      if (is_own) {
+        bus_->own_pending(kQueue, "a", {}, 10, done);
+      } else {
+        bus_->claim(kQueue, "a", "b", {{{1, 1}, "b", 0, 1}}, done);
+      }
+      loop_.settle();
+      EXPECT_EQ(outcome, is_same ? "1" : "outcome-unknown");
+      EXPECT_EQ(bus_->is_connected(), is_same);
+      peer_->overrides.clear();
+    }
+  }
+}
+
 TEST_F(Notify, one_question_for_the_incarnation_per_read_that_brought_something) {
   start_bus();
   start_reading();
