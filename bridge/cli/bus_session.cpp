@@ -86,6 +86,8 @@ BusSession::BusSession(const app::MessagingConfig& config, frames::QueueNames na
   options.name = "outrigger-dead";
   options.group = names_.consumer_group();
   options.block_time = config.queue_wait_timeout;
+  options.wake = config.wake_mode;
+  options.names = &names_;
   bus_ = std::make_unique<valkey::ValkeyBus>(loop_, std::move(options));
   browser_ = std::make_unique<valkey::StreamBrowser>(*bus_);
 }

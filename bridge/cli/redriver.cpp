@@ -126,6 +126,7 @@ bool Redriver::redrive(FoundLetter found) {
   underway.request =
       make_redriven(underway.found, base::new_request_id(), reply_stream_, bus.now_ms() + options_.timeout.count(),
                     bus.incarnation());
+  underway.request.wake = bus.wake_mode();
   const frames::DeadLetter& letter = underway.found.letter;
   const bool is_its_service = session_.names().service_of_request_queue(letter.queue) == underway.found.service;
   underway.queue = is_its_service ? letter.queue : session_.names().request_queue(underway.found.service);
@@ -142,7 +143,9 @@ void Redriver::publish(Underway& underway) {
     underway_.erase(id);
     return;
   }
-  session_.bus().publish(underway.queue, *frame, {}, [this, id](Result<std::optional<EntryId>> result) {
+  // How its readers wait nobody has told us: as the configuration says of one of the programs.
+  const bool notify = session_.bus().wake_mode() == frames::WakeMode::notify;
+  session_.bus().publish(underway.queue, *frame, {.notify = notify}, [this, id](Result<std::optional<EntryId>> result) {
     on_published(id, std::move(result));
   });
 }
