@@ -29,7 +29,7 @@ class ValkeyServer {
   struct Options {
     Transport transport = Transport::unix_socket;
     std::vector<std::string> arguments;  // more of the command line, e.g. {"--maxmemory", "10mb"}
-    std::vector<std::pair<std::string, std::string>> environment;  // on top of the test's own
+    std::vector<std::pair<std::string, std::string>> environment = {};  // on top of the test's own
   };
 
   // The program that is used, as found in PATH; empty if there is none. OUTRIGGER_TEST_SERVER=redis-server chooses.
