@@ -232,6 +232,7 @@ void Link::on_data(std::string_view bytes) {
     if (!next) return lose(is_first ? condition_of_greeting(bytes) : condition_of(next.error()), next.error());
     if (!next->has_value()) return;
     hand_over(**next);
+    if (state_ == State::leaving && expected_.empty()) return leave();
   }
 }
 
@@ -279,14 +280,20 @@ void Link::on_closed(const base::Error& why) {
   lose(state_ == State::greeting && !has_heard_ ? Condition::closed_unanswered : Condition::lost, why);
 }
 void Link::greet_anew() {
-  if (is_ready()) lose(Condition::role_changed, {Code::outcome_unknown, "another connection saw the server's role change"});
+  if (!is_ready()) return;
+  if (!options_.never_blocks || expected_.empty()) return leave();
+  enter(State::leaving);  // nothing more is written
+}
+
+void Link::leave() {
+  lose(Condition::role_changed, {Code::outcome_unknown, "another connection saw the server's role change"});
 }
 
 void Link::drop(const base::Error& why) { lose(condition_of(why), why); }
 
 void Link::lose(Condition condition, const base::Error& why) {
   if (state_ == State::closed || state_ == State::backing_off) return;
-  const bool was_ready = state_ == State::ready;
+  const bool was_ready = state_ == State::ready || state_ == State::leaving;
   enter(State::backing_off);
   incarnation_.clear();
   client_id_ = 0;

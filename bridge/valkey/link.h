@@ -50,6 +50,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
     std::string name;                // CLIENT SETNAME, shown by CLIENT LIST; also in log lines
     base::Duration reply_deadline;   // silence for longer, with a command outstanding, ends the connection
     bool is_subscriber = false;      // arrays that begin with "message" are pushes
+    bool never_blocks = false;       // its commands are answered at once: greet_anew() waits for those that are out
   };
   // Starts to connect in the next turn. State and handler outlive the link; the handler must not destroy the link from
   // inside a reply or one of its own calls, but release it to the loop.
@@ -78,7 +79,8 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   std::string& begin_command();
   void expect(std::string_view command, std::string_view key, OnReply on_reply);
 
-  // Gives a ready connection up for a new one, which learns the server's incarnation.
+  // Gives a ready connection up for a new one, which learns the server's incarnation. What was written is answered first,
+  // where answers come at once: a write that the demoted server refused was certainly not carried out.
   void greet_anew();
   // Gives the connection up and makes a new one, as after an error.
   void drop(const base::Error& why);
@@ -86,7 +88,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   void close();
 
  private:
-  enum class State : std::uint8_t { backing_off, connecting, greeting, ready, closed };
+  enum class State : std::uint8_t { backing_off, connecting, greeting, ready, leaving, closed };
   struct Expected {
     base::UniqueFunction<void(base::Result<std::optional<messaging::EntryId>>)> publish;  // either this
     OnReply generic;                                                                      // or this
@@ -101,6 +103,7 @@ class Link final : private net::ConnectionHandler, private net::Flushable {
   enum class Step : std::uint8_t { identify, id, server, persistence, cluster, replication };
   void on_greeting_step(base::Result<Reply> reply, Step step);
   void flush() override;
+  void leave();
   void lose(Condition condition, const base::Error& why);
   void hand_over(const Reply& reply);
   void hand_over_error(Expected& expected, std::string_view said);

@@ -97,7 +97,11 @@ ValkeyBus::ValkeyBus(net::EventLoop& loop, Options options)
     : loop_(loop),
       options_(std::move(options)),
       state_(loop, options_.address.to_string_redacted()),
-      link_(loop, link_options("commands", kCommandDeadline), state_, *this),
+      link_(loop, [this] {
+        Link::Options its = link_options("commands", kCommandDeadline);
+        its.never_blocks = true;
+        return its;
+      }(), state_, *this),
       time_timer_(loop, [this] { ask_time(); }),
       probe_timer_(loop, [this] { probe(); }),
       held_timer_(loop, [this] {

@@ -334,7 +334,7 @@ TEST_F(ValkeyCondition, foreign_key_in_the_place_of_ours_is_named_and_its_end_is
   valkey().cli({"SET", "router:requests:orders", "x"});
   start_programs();
   EXPECT_TRUE(eventually("the sidecar's reason", [&] {
-    return verbose(sidecar_->health_port()).find("(XGROUP router:requests:orders)") != std::string::npos;
+    return verbose(sidecar_->health_port()).find("(script join-group router:requests:orders)") != std::string::npos;
   })) << verbose(sidecar_->health_port());
   EXPECT_TRUE(sidecar_->process().wait_for_line("condition=wrong-type"));
   valkey().cli({"DEL", "router:requests:orders"});

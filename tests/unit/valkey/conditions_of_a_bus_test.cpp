@@ -411,6 +411,19 @@ TEST_F(BusConditions, role_change_that_one_connection_sees_makes_all_of_them_gre
   EXPECT_EQ(reader->incarnation(), bus_->incarnation());
 }
 
+// A write to the server that was demoted is refused for certain; without its answer its caller would wait for nothing.
+TEST_F(BusConditions, what_was_written_before_a_role_change_is_answered_first) {
+  start_bus();
+  ReaderHandler handler;
+  auto reader = bus_->make_group_reader("a", handler);
+  loop_.advance(0s);
+  peer_->overrides["XADD"] = "-READONLY You can't write against a read only replica.\r\n";
+  peer_->overrides["XREADGROUP"] = "-UNBLOCKED force unblock from blocking operation, instance state changed\r\n";
+  reader->read({"router:requests:billing"}, 1);
+  EXPECT_EQ(publish(), "refused");
+  EXPECT_FALSE(bus_->is_connected());
+}
+
 TEST_F(BusConditions, role_change_that_nobody_saw_is_noticed_with_the_next_question_for_the_time) {
   start_bus();
   const std::string before = bus_->incarnation();
