@@ -21,6 +21,8 @@ namespace limits = base::limits;
 
 constexpr Duration kTick = 500ms;
 constexpr Duration kNobodyAfter = 1s;           // a request that waits for longer asks who is behind its address
+constexpr Duration kLookAfter = 3s;              // one that waits for longer may be with somebody who hangs
+constexpr Duration kLookEvery = 5s;
 constexpr Duration kReconnectGrace = limits::kReconnectCap + 1s;
 constexpr Duration kTrimAfter = 5ms;            // a 100 ms trim costs 40 % at 64 KiB bodies
 constexpr std::size_t kTrimBytes = 4 * limits::kMiB;
@@ -475,6 +477,7 @@ void Dispatcher::tick() {
   struct Waiting {
     std::string service;
     std::vector<std::string> ids;
+    bool is_long = false;
   };
   std::map<std::string, Waiting> by_queue;
   for (const auto& [id, call] : calls_) {
@@ -483,6 +486,7 @@ void Dispatcher::tick() {
     if (!waits && !is_unknown) continue;
     Waiting& waiting = by_queue[call->queue];
     waiting.service = call->service;
+    waiting.is_long = waiting.is_long || loop_.now() - call->sent_at >= kLookAfter;
     // Only what this server has certainly got and no other one is taken back: of the present incarnation. What cannot be
     // written again asks for the dead, too, so that the address book learns of them.
     if (is_unknown || (call->has_entry && call->published_under == bus_.incarnation())) waiting.ids.push_back(id);
@@ -493,6 +497,11 @@ void Dispatcher::tick() {
       const auto depth = depths_.find(queue);
       if (length && depth != depths_.end()) depth->second.sampled = *length;
     });
+    // Idle instances look seldom: one that hangs, or whose machine is gone, still seems to be there.
+    if (Depth& depth = depths_[queue]; waiting.is_long && loop_.now() - depth.said_look >= kLookEvery) {
+      depth.said_look = loop_.now();
+      bus_.tell(names_.cancel_channel(waiting.service), frames::encode_look());
+    }
     if (!waiting.ids.empty() && loop_.now() - bus_.connected_since() > kReconnectGrace) {
       look_for_nobody(waiting.service, queue, std::move(waiting.ids));
     }

@@ -172,6 +172,7 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
   struct Depth {
     std::size_t in_flight = 0;
     std::uint64_t sampled = 0;
+    base::TimePoint said_look{};
   };
   std::map<std::string, Depth, std::less<>> depths_;  // by queue
 

@@ -384,6 +384,25 @@ TEST_F(DeliveryTest, idle_peer_answers_within_three_seconds_of_a_death) {
   EXPECT_LE(loop_.loop.now() - died, 3s);
 }
 
+// It is still subscribed as far as the server knows: a machine without power, a process that is stopped.
+TEST_F(DeliveryTest, idle_peer_takes_over_from_who_hangs_when_the_lease_is_over) {
+  Gateway& gateway = add_gateway('9');
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = b.service.reaction = Reaction::hang;
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  Caller& caller = gateway.get(120s);
+  settle();
+  Sidecar& holder = a.service.begun.empty() ? b : a;
+  (a.service.begun.empty() ? a : b).service.reaction = Reaction::answer;
+  holder.bus.cut({.server_notices = false});
+  holder.service.is_dead = true;
+  const auto since = loop_.loop.now();
+  while (!caller.has_ended() && loop_.loop.now() - since < 100s) advance(500ms);
+  EXPECT_EQ(caller.outcome, "200");
+  EXPECT_LE(loop_.loop.now() - since, base::limits::kLeaseDuration + 10s);
+}
+
 TEST_F(DeliveryTest, handed_back_is_taken_at_once_by_an_idle_peer) {
   Gateway& gateway = add_gateway('9');
   Sidecar& a = add_sidecar('a');
