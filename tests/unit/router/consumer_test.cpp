@@ -320,6 +320,45 @@ TEST_F(CancelTest, answer_that_the_bus_does_not_take_is_kept_no_longer) {
   EXPECT_TRUE(is_queue_empty());
 }
 
+// ---- NUMSUB, and one's own subscription
+
+// A proxy in between, or an ACL: who lives cannot be asked.
+TEST_F(ConsumerTest, where_numsub_cannot_be_used_the_lease_alone_decides) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  const std::string repeatable = put(get("again"));
+  const std::string once = put(post("once"));
+  const auto delivered = loop_.loop.now();
+  settle();
+  ASSERT_EQ(a.service.begun.size(), 2u);
+  Sidecar& b = add_sidecar('b');
+  for (int i = 0; i < 200; ++i) b.bus.fail_next(Op::subscribers, {Code::refused, "NOPERM"});
+  let_grace_pass();
+  a.kill();
+  while (loop_.loop.now() - delivered < limits::kLeaseDuration - 1s) advance(500ms);
+  EXPECT_TRUE(b.service.begun.empty());
+  EXPECT_EQ(told(), "");
+  while (loop_.loop.now() - delivered < limits::kLeaseDuration + 3s) advance(500ms);
+  EXPECT_EQ(b.service.begun, std::vector{repeatable});
+  EXPECT_EQ(told(), "outcome-unknown 200");
+  EXPECT_EQ(times_begun(once), 1u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(ConsumerTest, who_may_look_dead_reads_nothing_new) {
+  Sidecar& a = add_sidecar('a');
+  a.bus.cut({.commands = false, .readers = false});
+  settle();
+  EXPECT_FALSE(a.consumer.is_reading());
+  advance(base::limits::kBlockTime);  // the read that was out ends
+  put(post("one"));
+  advance(10s);
+  EXPECT_TRUE(a.service.begun.empty());
+  a.bus.restore();
+  settle();
+  EXPECT_EQ(told(), "200");
+}
+
 // ---- The server's clock is moved
 
 TEST_F(ConsumerTest, idle_time_that_jumps_with_the_servers_clock_ends_no_lease) {

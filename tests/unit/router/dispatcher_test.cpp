@@ -668,6 +668,24 @@ TEST_F(NobodyTest, request_goes_to_the_address_that_has_somebody) {
   EXPECT_EQ(caller.outcome, "200");
 }
 
+// Taken back it was certainly not run; written again, and no reply: it may be, and 503 would be a lie.
+TEST_F(NobodyTest, re_homed_request_whose_reply_is_lost_is_never_503) {
+  Gateway& gateway = add_after_grace();
+  Caller& caller = gateway.post(10s);
+  advance(500ms);
+  const std::string narrow = kQueue + ":2";
+  sidecar_.ensure_group(narrow, [](base::Result<void>) {});
+  const auto book = std::make_shared<router::AddressBook>();
+  book->add(kService, {narrow, {process_id('b')}});
+  gateway.dispatcher.set_addresses(book);
+  gateway.bus.lose_reply_of(Op::publish);
+  for (int i = 0; i < 30; ++i) advance(500ms);
+  EXPECT_EQ(gateway.dispatcher.counters().taken_back, 1u);
+  EXPECT_EQ(server_.length(narrow), 1u);
+  EXPECT_EQ(caller.outcome, "timeout");
+  EXPECT_LE(caller.took, 10s);
+}
+
 TEST_F(NobodyTest, rewritten_request_without_a_queue_ends_when_the_dead_are_known) {
   Gateway& gateway = add_after_grace();
   Caller& caller = gateway.get();

@@ -411,6 +411,24 @@ TEST_F(BusConditions, role_change_that_one_connection_sees_makes_all_of_them_gre
   EXPECT_EQ(reader->incarnation(), bus_->incarnation());
 }
 
+TEST_F(BusConditions, errors_of_another_role_end_a_blocked_readers_connection) {
+  start_bus();
+  ReaderHandler handler;
+  auto reader = bus_->make_group_reader("a", handler);
+  loop_.advance(0s);
+  for (const char* error : {"-READONLY You can't write against a read only replica.\r\n", "-LOADING is loading\r\n",
+                            "-MASTERDOWN Link with MASTER is down\r\n", "-UNBLOCKED force unblock\r\n"}) {
+    ASSERT_TRUE(reader->is_connected()) << error;
+    peer_->overrides["XREADGROUP"] = error;
+    const int before = peer_->connections;
+    reader->read({"router:requests:billing"}, 1);
+    loop_.settle();
+    EXPECT_FALSE(reader->is_connected()) << error;
+    loop_.advance(2s);
+    EXPECT_EQ(peer_->connections, before + 2) << error << ": the reader's, and the commands'";
+  }
+}
+
 // A write to the server that was demoted is refused for certain; without its answer its caller would wait for nothing.
 TEST_F(BusConditions, what_was_written_before_a_role_change_is_answered_first) {
   start_bus();
