@@ -54,12 +54,17 @@ std::int64_t Control::now_ms() const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now().time_since_epoch()).count();
 }
 
+base::WallMillis Control::wall_of(std::int64_t ms) const {
+  return loop_.clock().wall() - std::chrono::milliseconds(now_ms() - ms);
+}
+
 void Control::on_entries(const std::string&, std::span<const EntryView> entries) {
   // A full read is followed by another one.
-  if (entries.size() < base::limits::kReadBatchBytes / base::limits::kFrameEntryBytes) has_looked_ = true;
-  // What was there before the last look was read by it: nothing is older, even if the server's clock was moved meanwhile.
+  const bool is_all = entries.size() < base::limits::kReadBatchBytes / base::limits::kFrameEntryBytes;
+  if (is_all) has_looked_ = true;
+  // What was there when all had been read was read: nothing is older, even if the server's clock was moved meanwhile.
   const std::int64_t since_last_read = last_read_ms_ ? now_ms() - *last_read_ms_ : std::numeric_limits<std::int64_t>::max();
-  last_read_ms_ = now_ms();
+  if (is_all) last_read_ms_ = now_ms();
   for (const EntryView& entry : entries) {
     auto frame = decoder_.decode(entry.fields);
     if (!frame) {

@@ -50,6 +50,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   const std::string& region() const { return options_.region; }
   // What the registry counts by: milliseconds of this process' own steady clock.
   std::int64_t now_ms() const;
+  // When that was by this host's clock, for people.
+  base::WallMillis wall_of(std::int64_t ms) const;
   bool is_bus_connected() const { return bus_.is_connected(); }
   // Asks one live instance to register anew, or all with an empty id. Returns how many were asked.
   std::size_t ask_to_replay(std::string_view instance);
@@ -88,13 +90,13 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   std::uint64_t published_revision_ = 0;
   bool has_new_metadata_ = false;
   bool refresh_is_due_ = false;
-  std::optional<std::int64_t> last_read_ms_;  // something was read from the control stream, by now_ms()
+  std::optional<std::int64_t> last_read_ms_;  // all that the control stream had was read, by now_ms()
   bool is_known_ = false;           // what was there at the start is
   bool has_looked_ = false;
   bool has_published_look_ = false;
   base::TimePoint refused_at_;  // when the bus was last seen to refuse writes
   std::uint64_t refused_frames_ = 0;  // that do not follow the grammar, or that the registry has no room for
-  std::map<std::string, std::int64_t> without_instances_since_;  // service -> Valkey's ms
+  std::map<std::string, std::int64_t> without_instances_since_;  // service -> by now_ms()
   std::map<std::string, std::string> shown_;                     // service -> what was logged of its routes
   // service -> what the present table was made from
   Routed routed_;

@@ -28,7 +28,7 @@ struct Instance {
   frames::InstanceFrame latest;  // HELLO or HEARTBEAT with the highest seq
   std::string metadata_hash;     // the last one announced, by whichever frame; may be empty
   frames::InstanceState state = frames::InstanceState::starting;  // announced; degraded after two missed heartbeats
-  std::int64_t registered_ms = 0;                                 // entry id of its earliest frame
+  std::int64_t registered_ms = 0;                                 // when its earliest frame was written
   std::int64_t last_seen_ms = 0;                                  // when its latest frame was written
 };
 

@@ -228,6 +228,29 @@ TEST_F(ControlTest, control_frames_are_read_once_the_clock_is_known) {
   EXPECT_TRUE(gateway.has_address());
 }
 
+// What the registry counts by is no time of day: people are shown one.
+TEST_F(ControlTest, times_of_instances_are_shown_by_the_wall_clock) {
+  const auto gateway = start();
+  const base::WallMillis said = fake_.clock.wall();
+  say(FrameType::hello, metadata("1").hash);
+  fake_.advance(10s);
+  const auto instances = gateway->control.registry().instances(kService);
+  ASSERT_EQ(instances.size(), 1U);
+  EXPECT_EQ(gateway->control.wall_of(instances[0]->registered_ms), said);
+  EXPECT_EQ(gateway->control.wall_of(instances[0]->last_seen_ms), said);
+}
+
+// The retained stretch is longer than one read, and who died in it long ago is no younger for that.
+TEST_F(ControlTest, instances_of_long_ago_are_gone_however_many_reads_it_takes_to_see_them) {
+  store(metadata("1"));
+  for (int i = 0; i < 100; ++i) say(FrameType::heartbeat, metadata("1").hash, '1');
+  say(FrameType::hello, metadata("1").hash, '2');
+  fake_.advance(1h);
+  const auto gateway = start();
+  ASSERT_TRUE(gateway->control.has_looked());
+  EXPECT_FALSE(gateway->has_address());
+}
+
 TEST_F(ControlTest, one_gateway_of_many_asks_for_missing_metadata) {
   const auto first = start("000000000000000000aa");
   const auto second = start("000000000000000000bb");
