@@ -202,7 +202,10 @@ void Consumer::start() {
       {names_.alive_channel(options_.service, options_.instance), names_.cancel_channel(options_.service)},
       [this](bool is_confirmed) {
         has_read_cancelled_ = false;
-        if (is_confirmed) read_cancelled();
+        if (is_confirmed) {
+          read_cancelled();
+          look_soon();  // LOOK is kept nowhere, and may have been said meanwhile
+        }
         announce_reading();
         read_more();
       },
@@ -386,9 +389,11 @@ void Consumer::look_for_own_pending() {
                      [this, queue](Result<std::vector<ClaimedEntry>> found) {
                        --own_lookups_;
                        if (!found) {
-                         // No group, nothing of ours. After any other error the next look around asks again.
+                         // No group, nothing of ours. After any other error the next look around asks again, soon, for
+                         // until then nothing is read.
                          if (found.error().code == Code::not_found) return on_queue_missing();
                          must_look_for_own_ = true;
+                         look_within(kLookInterval);
                          return check_drained();
                        } else {
                          if (found->size() >= kLookLimit) must_look_for_own_ = true;
@@ -1107,8 +1112,11 @@ void Consumer::lose_lease(Slot& slot) {
 // A caller missed one of us, or one of us handed something back.
 void Consumer::look_soon() {
   active_at_ = loop_.now();
-  const base::TimePoint at = std::max(loop_.now(), looked_at_ + kLookAgain);
-  if (at < look_timer_.deadline()) look_timer_.arm_at(at);
+  look_within(std::max<Duration>(0s, looked_at_ + kLookAgain - loop_.now()));
+}
+
+void Consumer::look_within(Duration at_most) {
+  if (loop_.now() + at_most < look_timer_.deadline()) look_timer_.arm(at_most);
 }
 
 void Consumer::ask_others_to_look() {

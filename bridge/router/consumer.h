@@ -201,6 +201,7 @@ class Consumer final : private messaging::GroupReaderHandler,
   void renew();
   void lose_lease(Slot& slot);
   void look_soon();
+  void look_within(base::Duration at_most);
   void ask_others_to_look();
   void look_around();
   void look_around_queue(std::size_t queue);

@@ -403,6 +403,36 @@ TEST_F(ConsumerTest, idle_instance_looks_seldom_and_at_once_when_asked) {
   EXPECT_EQ(b.bus.calls(Op::pending_entries), asked + 2);
 }
 
+// LOOK is kept nowhere: who did not hear it looks when it can hear again.
+TEST_F(ConsumerTest, idle_instance_looks_when_its_subscription_is_back) {
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_sidecar('b');
+  a.service.reaction = Reaction::refuse;
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  b.bus.cut({.commands = false, .readers = false, .server_notices = false});
+  for (int i = 0; i < 12; ++i) advance(500ms);  // its read is over
+  const std::string id = put(post("one"));
+  settle();
+  ASSERT_EQ(owner(), "parked");
+  server_.drop_ghosts();
+  b.bus.restore();
+  advance(1s);
+  EXPECT_EQ(b.service.begun, std::vector{id});
+  EXPECT_EQ(told(), "200");
+}
+
+// Until it is answered nothing is read.
+TEST_F(ConsumerTest, idle_instance_whose_question_for_its_own_is_refused_asks_again_soon) {
+  Sidecar& a = add_sidecar('a');
+  for (int i = 0; i < 120; ++i) advance(500ms);
+  a.bus.fail_next(Op::own_pending, {Code::refused, "ERR"});
+  a.bus.break_connections({.commands = false, .subscriptions = false});
+  advance(500ms);
+  put(post("one"));
+  advance(1s);
+  EXPECT_EQ(told(), "200");
+}
+
 TEST_F(DeliveryTest, idle_peer_answers_within_three_seconds_of_a_death) {
   Gateway& gateway = add_gateway('9');
   Sidecar& a = add_sidecar('a');
