@@ -651,11 +651,16 @@ void Consumer::cancel(const std::string& id) {
     case SlotState::begun:
       slot.call.cancel();  // its connection ends: the service may stop, too
       slot.service_time = loop_.now() - slot.called_at;
+      slot.answer.status = 0;  // of a head that came to nothing
       --begun_;
       break;
-    case SlotState::receiving:
     case SlotState::waiting:
+      std::erase(waiting_, slot.serial);
+      break;
     case SlotState::retrying:
+      if (slot.dead && !slot.is_buried) return;  // its operator wants the letter all the same
+      break;
+    case SlotState::receiving:
       break;
     // On their way: what is settled or handed back has its reply to come, and an answer costs nothing more.
     case SlotState::answering:
@@ -713,6 +718,7 @@ void Consumer::on_service_failed(Slot& slot, ServiceFailure failure) {
   slot.call.cancel();
   slot.service_time = loop_.now() - slot.called_at;
   --begun_;
+  slot.answer.status = 0;  // of a head that came to nothing
   slot.answer.headers.clear();
   slot.answer.reason.clear();
   slot.body.clear();
@@ -1105,6 +1111,7 @@ void Consumer::lose_lease(Slot& slot) {
   // What was not begun is not ours to begin any more; what is answered is not ours to settle.
   if (slot.state == SlotState::receiving || slot.state == SlotState::waiting || slot.state == SlotState::unsettled) {
     if (slot.state != SlotState::unsettled) slot.end = DeliveryEnd::lease_lost;
+    if (slot.state == SlotState::waiting) std::erase(waiting_, slot.serial);
     let_go(slot);
   }
 }

@@ -357,6 +357,48 @@ TEST_F(ConsumerTest, who_may_look_dead_reads_nothing_new) {
   a.bus.restore();
   settle();
   EXPECT_EQ(told(), "200");
+// Its caller needs neither, its operator the letter.
+TEST_F(CancelTest, letter_is_written_though_the_caller_left) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("restored");
+  made.bus = "run-0:replid-0";
+  a.bus.fail_next(Op::bury, {Code::overloaded, "OOM"});
+  put(made);
+  settle();
+  cancel(made.id, false);
+  advance(1s);
+  EXPECT_EQ(server_.length(names_.dead_stream(kService)), 1u);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(CancelTest, call_that_is_broken_off_after_its_head_has_no_status) {
+  Sidecar& a = add_sidecar('a');
+  a.service.reaction = Reaction::hang;
+  a.service.begins_answer = true;
+  const std::string id = put(post("one"));
+  settle();
+  cancel(id, false);
+  EXPECT_EQ(a.ended, std::vector<std::string>{"cancelled"});
+  EXPECT_EQ(a.last_status, 0);
+}
+
+// They hold no place in the line, nor does their number grow while nothing else ends.
+TEST_F(CancelTest, who_is_cancelled_while_it_waits_leaves_the_line) {
+  auto options = sidecar_options('a');
+  options.queues = {kQueue, kQueue + ":1"};
+  options.max_in_flight = 1;
+  Sidecar& a = add_sidecar(options, false);
+  a.service.reaction = Reaction::hang;
+  put(post("first"), kQueue);
+  const std::string second = put(post("second"), kQueue + ":1");
+  a.consumer.set_service_ready(true);  // one read brings both
+  settle();
+  ASSERT_EQ(a.service.begun.size(), 1u);
+  ASSERT_EQ(a.consumer.waiting(), 1u);
+  const std::string waits = a.service.begun[0] == second ? "first" : "second";
+  cancel(post(waits).id, false);
+  EXPECT_EQ(a.consumer.in_hand(), 1u);
+  EXPECT_EQ(a.consumer.waiting(), 0u);
 }
 
 // ---- The server's clock is moved
@@ -543,6 +585,7 @@ TEST_F(DeliveryTest, ended_calls_are_not_cancelled_and_deadlines_are_not_kept) {
 TEST_F(ConsumerTest, repeatable_that_the_service_broke_off_is_moved_to_a_peer_as_the_next_attempt) {
   Sidecar& a = add_sidecar('a');
   a.service.reaction = Reaction::break_off;
+  a.service.begins_answer = true;  // and what was to come of it does not count
   const std::string id = put(get("moved"));
   settle();
   EXPECT_EQ(told(), "bad-answer");  // nobody else is there
@@ -559,6 +602,7 @@ TEST_F(ConsumerTest, repeatable_that_the_service_broke_off_is_moved_to_a_peer_as
   EXPECT_EQ(told(), "bad-answer 200");
   EXPECT_EQ(answers()[1].attempt, 2u);
   EXPECT_EQ(a.ended, (std::vector<std::string>{"broken", "moved_on"}));
+  EXPECT_EQ(a.last_status, 0);
   EXPECT_EQ(a.counters().moved_on, 1u);
   EXPECT_EQ(a.counters().handed_back, 0u);
   EXPECT_TRUE(is_queue_empty());

@@ -47,6 +47,7 @@ class ScriptedService final : public router::Service {
   explicit ScriptedService(FakeLoop& loop) : loop_(loop) {}
 
   Reaction reaction = Reaction::answer;
+  bool begins_answer = false;  // the head of an answer comes before it hangs or breaks off
   base::Duration takes{};
   std::string answer_body = "done";
   std::vector<std::string> begun;             // ids of the requests it has seen, in order
@@ -67,7 +68,9 @@ class ScriptedService final : public router::Service {
       most_at_once = std::max(most_at_once, running_.size());
     }
     running->reaction = reaction;
-    if (reaction != Reaction::hang) running->timer.arm(reaction == Reaction::refuse ? base::Duration{} : takes);
+    if (reaction != Reaction::hang || begins_answer) {
+      running->timer.arm(reaction == Reaction::refuse ? base::Duration{} : takes);
+    }
     return net::Pending(std::move(running));
   }
   // Ends what hangs.
@@ -90,6 +93,8 @@ class ScriptedService final : public router::Service {
     void react() {
       if (service.is_dead) return;
       router::AnswerSink& to = sink;  // this may die in a call of it
+      const bool ends_whole = reaction == Reaction::answer || reaction == Reaction::refuse;
+      if (service.begins_answer && !ends_whole) to.on_answer_head(200, "OK", {});
       switch (reaction) {
         case Reaction::answer: {
           const std::string body = service.answer_body;
