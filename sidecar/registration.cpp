@@ -86,6 +86,7 @@ void Registration::store_metadata(bool announce_update) {
       if (result) return go_on();
       if (result.error().code == base::Code::closed || result.error().code == base::Code::outcome_unknown) return;
       base::log_debug("cannot store the service's metadata", {{"why", result.error().detail}});
+      refreshed_at_ = loop_.now() - kRefreshInterval;  // with the next heartbeat, not in ten minutes
       beat_timer_.arm(kRetry);
     });
   });

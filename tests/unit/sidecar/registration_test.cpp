@@ -200,6 +200,17 @@ TEST_F(RegistrationTest, other_metadata_are_stored_and_told) {
   EXPECT_TRUE(server_.exists(updates[1].metadata_key));
 }
 
+TEST_F(RegistrationTest, other_metadata_that_find_no_memory_are_stored_once_there_is_some) {
+  begin();
+  server_.set_out_of_memory(true);
+  const auto other = *openapi::encode_metadata(metadata_of("2.0"));
+  registration_.set_metadata(other);
+  fake_.advance(1s);
+  server_.set_out_of_memory(false);
+  fake_.advance(2s);
+  EXPECT_TRUE(server_.exists(names_.endpoints_key("billing", other.hash)));
+}
+
 TEST_F(RegistrationTest, resync_for_its_metadata_is_answered) {
   begin();
   server_.remove(key_);
