@@ -52,9 +52,13 @@ void BusState::connection_down(const std::string& connection, Condition conditio
 
 void BusState::role_changed() {
   if (std::exchange(role_is_in_doubt_, true)) return;
-  loop_.defer([this] {
-    role_is_in_doubt_ = false;
-    for (Link* link : std::vector(links_)) link->greet_anew();
+  loop_.defer([this, links = std::weak_ptr(links_)] {
+    if (links.expired()) return;
+    // Who is told of a loss may end other links.
+    for (Link* link : std::vector(*links_)) {
+      if (std::find(links_->begin(), links_->end(), link) != links_->end()) link->greet_anew();
+    }
+    role_is_in_doubt_ = false;  // each of them has just said the same again
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -32,8 +33,8 @@ class BusState {
   // It was greeted; whether it will do is another question.
   void connection_made(const std::string& connection) { reconnects_ += was_made_.insert(connection).second ? 0 : 1; }
   // The connections of this bus, for role_changed(). A link adds itself and takes itself out.
-  void add(Link& link) { links_.push_back(&link); }
-  void remove(Link& link) { std::erase(links_, &link); }
+  void add(Link& link) { links_->push_back(&link); }
+  void remove(Link& link) { std::erase(*links_, &link); }
   // One of them learnt that the server is, or for a moment was, no longer what it was: what the others learnt in their greeting
   // does not hold any more, and some would never hear of it (an idle one meets no READONLY). They greet anew.
   void role_changed();
@@ -75,7 +76,8 @@ class BusState {
   std::map<std::string, Trouble> down_;      // by connection
   std::map<std::string, Trouble> refusals_;  // by "COMMAND key", or the key alone; empty: every write
   base::TimePoint down_since_;
-  std::vector<Link*> links_;
+  // Shared with nobody: ends with the state.
+  std::shared_ptr<std::vector<Link*>> links_ = std::make_shared<std::vector<Link*>>();
   bool role_is_in_doubt_ = false;
   std::set<std::string> was_made_;
   std::uint64_t reconnects_ = 0;

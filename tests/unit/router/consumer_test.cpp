@@ -357,6 +357,8 @@ TEST_F(ConsumerTest, who_may_look_dead_reads_nothing_new) {
   a.bus.restore();
   settle();
   EXPECT_EQ(told(), "200");
+}
+
 // Its caller needs neither, its operator the letter.
 TEST_F(CancelTest, letter_is_written_though_the_caller_left) {
   Sidecar& a = add_sidecar('a');

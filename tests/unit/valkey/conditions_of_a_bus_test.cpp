@@ -442,6 +442,28 @@ TEST_F(BusConditions, what_was_written_before_a_role_change_is_answered_first) {
   EXPECT_FALSE(bus_->is_connected());
 }
 
+TEST_F(BusConditions, reader_may_end_when_a_subscription_is_lost_with_the_servers_role) {
+  start_bus();
+  ReaderHandler handler;
+  std::unique_ptr<messaging::GroupReader> reader;
+  const auto alive = bus_->make_subscription({"router:alive"}, [&](bool is_confirmed) {
+    if (!is_confirmed) reader.reset();
+  }, [](std::string_view, std::string_view) {});
+  reader = bus_->make_group_reader("a", handler);  // the last to be told
+  loop_.advance(0s);
+  ASSERT_TRUE(alive->is_confirmed());
+  bus_->state().role_changed();
+  loop_.settle();
+  EXPECT_EQ(reader, nullptr);
+}
+
+TEST_F(BusConditions, role_change_of_a_bus_that_ends_harms_nobody) {
+  start_bus();
+  bus_->state().role_changed();
+  bus_.reset();
+  loop_.settle();
+}
+
 TEST_F(BusConditions, role_change_that_nobody_saw_is_noticed_with_the_next_question_for_the_time) {
   start_bus();
   const std::string before = bus_->incarnation();
