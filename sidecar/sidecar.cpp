@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 
 // Whoever reads is seen each block time; one that is not, and owns nothing, makes the queue anew should it come back.
 constexpr std::chrono::milliseconds kDeadAfter = 15s;
+constexpr std::chrono::milliseconds kSeenLate = 10s;  // more than the block time may pass before it is seen again
 constexpr base::Duration kLeaveTime = 1s;  // for goodbye and the removal of what is ours, after the drain
 
 net::Endpoint endpoint_of(const base::HostPort& upstream) { return net::Endpoint::tcp(upstream.host, upstream.port); }
@@ -349,7 +350,8 @@ void Sidecar::leave(bool is_done) {
     // Narrow addresses end with their last reader; the base address stays, callers may queue there.
     if (!is_done || queue == queues_.back()) continue;
     ++*left;
-    const std::int64_t dead_after_ms = std::max<std::int64_t>(config_.messaging.lease_duration.count(), kDeadAfter.count());
+    const std::int64_t dead_after_ms =
+        std::max({config_.messaging.lease_duration, kDeadAfter, config_.messaging.queue_wait_timeout + kSeenLate}).count();
     forget_dead_peers(queue, [this, queue, dead_after_ms, next] {
       bus_.remove_unused(queue, dead_after_ms, [next](base::Result<bool>) { next(); });
     });
