@@ -652,7 +652,8 @@ void ValkeyBus::cancel(const std::string& channel, const std::string& set,
 }
 
 void ValkeyBus::cancelled(const std::string& set, Done<std::vector<std::string>> done) {
-  ask<std::vector<std::string>>({"ZRANGEBYSCORE", set, "(" + std::to_string(now_ms()), "+inf"}, std::move(done),
+  ask<std::vector<std::string>>({"ZRANGEBYSCORE", set, "(" + std::to_string(now_ms()), "+inf", "LIMIT", "0",
+                                 std::to_string(limits::kCancelledKept)}, std::move(done),
                                 [](const Reply& reply) -> base::Result<std::vector<std::string>> {
                                   std::vector<std::string> texts;
                                   for (std::size_t i = 0; i < reply.size(); ++i) texts.emplace_back(reply[i].text());
