@@ -133,6 +133,14 @@ struct Consumer::Slot final : AnswerSink {
     return {.notify = request.wake == frames::WakeMode::notify};
   }
   bool may_run_again() const { return request.repeatable || consumer.options_.redelivery_always; }
+  // What its caller is told if nobody can be found to run it. Who sent what may not run twice would send it again after 503,
+  // also where it is redelivered always.
+  Fault fault_unserved() const {
+    return request.repeatable || delivery_count == 1 ? Fault::service_unreachable : Fault::outcome_unknown;
+  }
+  DeliveryEnd end_unserved() const {
+    return fault_unserved() == Fault::outcome_unknown ? DeliveryEnd::outcome_unknown : DeliveryEnd::unreachable;
+  }
   bool has_attempts_left() const { return delivery_count < request.max_attempts; }
   bool is_begun_or_later() const { return called_at != base::TimePoint{}; }
 
@@ -497,7 +505,7 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
       std::any_of(parked_by_us_.begin(), parked_by_us_.end(),
                   [&](const Parked& parked) { return parked.queue == queue && parked.id == id; });
   if (is_parked_alone && !is_service_ready_) {
-    return answer_fault(slot, Fault::service_unreachable, DeliveryEnd::unreachable, "no instance reaches its service");
+    return answer_fault(slot, slot.fault_unserved(), slot.end_unserved(), "no instance reaches its service");
   }
   if (is_draining_ || !is_service_ready_) return hand_back_or_fail(slot, "this instance does not serve now");
   if (slot.request.streamed) {
@@ -978,12 +986,12 @@ std::vector<EntryId> Consumer::in_hand_ids(std::size_t queue) const {
 // Somebody else may serve it: only if it was not begun, and there is somebody.
 void Consumer::hand_back_or_fail(Slot& slot, std::string detail) {
   if (!slot.may_run_again() && slot.delivery_count != 1) {
-    return answer_fault(slot, Fault::service_unreachable, DeliveryEnd::unreachable, std::move(detail));
+    return answer_fault(slot, slot.fault_unserved(), slot.end_unserved(), std::move(detail));
   }
   slot.count_left = slot.delivery_count - 1;
   slot.end_with_peer = DeliveryEnd::handed_back;
-  slot.end_alone = DeliveryEnd::unreachable;
-  slot.fault_alone = Fault::service_unreachable;
+  slot.end_alone = slot.end_unserved();
+  slot.fault_alone = slot.fault_unserved();
   give_to_peer(slot, std::move(detail));
 }
 

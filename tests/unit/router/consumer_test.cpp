@@ -1522,6 +1522,29 @@ TEST_F(ConsumerTest, hand_back_that_is_refused_is_answered_instead) {
   EXPECT_EQ(a.consumer.in_hand(), 0u);
 }
 
+// 503 would tell its client that it was not run.
+TEST_F(ConsumerTest, what_may_have_been_begun_is_never_told_as_unreachable_where_redelivery_is_always) {
+  for (const char digit : {'a', 'b'}) {
+    auto options = sidecar_options(digit);
+    options.redelivery_always = true;
+    add_sidecar(options);
+  }
+  Sidecar& a = *sidecars_[0];
+  Sidecar& b = *sidecars_[1];
+  a.service.reaction = b.service.reaction = Reaction::hang;
+  put(post("one"));
+  settle();
+  let_grace_pass();
+  Sidecar& first = a.service.begun.empty() ? b : a;
+  Sidecar& second = a.service.begun.empty() ? a : b;
+  second.service.reaction = Reaction::refuse;
+  first.kill();
+  for (int i = 0; i < 10; ++i) advance(500ms);
+  EXPECT_EQ(second.service.refused, 1u);
+  EXPECT_EQ(told(), "outcome-unknown");
+  EXPECT_TRUE(is_queue_empty());
+}
+
 TEST_F(ConsumerTest, taken_over_non_repeatable_is_answered_and_never_handed_back) {
   Sidecar& dead = add_sidecar('d');
   dead.service.reaction = Reaction::hang;
