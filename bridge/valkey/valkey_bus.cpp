@@ -515,6 +515,10 @@ Done<std::vector<T>> ValkeyBus::confirmed(Done<std::vector<T>> done) {
       if (done) done(std::move(found));
       return;
     }
+    if (!link_.is_ready()) {  // it is being given up, and nothing more is written over it
+      if (done) done(Error{Code::outcome_unknown, "the server's role has changed"});
+      return;
+    }
     link_.command({"INFO", "replication"}, [this, found = std::move(found),
                                             done = std::move(done)](base::Result<Reply> info) mutable {
       const bool is_same = info && link_.is_incarnation_of(info->text());

@@ -380,6 +380,21 @@ TEST_F(Notify, claims_are_handed_over_only_by_the_server_that_was_greeted) {
   }
 }
 
+// The connection is left once what was written is answered: whether it is still the same server cannot be asked over it.
+TEST_F(Notify, claim_that_is_answered_during_a_role_change_is_in_doubt) {
+  start_bus();
+  peer_->overrides["EVAL"] = "*1\r\n*3\r\n" + bulk("1700000000000-1") + ":1\r\n*2\r\n" + bulk("h") + bulk("{}");
+  std::string outcome = "nothing";
+  bus_->claim(kQueue, "a", "b", {{{1, 1}, "b", 0, 1}}, [&](base::Result<std::vector<messaging::ClaimedEntry>> found) {
+    outcome = found ? "claimed" : std::string(base::name_of(found.error().code));
+  });
+  bus_->state().role_changed();
+  loop_.settle();
+  EXPECT_EQ(outcome, "outcome-unknown");
+  loop_.advance(2s);
+  EXPECT_TRUE(bus_->is_connected());
+}
+
 TEST_F(Notify, one_question_for_the_incarnation_per_read_that_brought_something) {
   start_bus();
   start_reading();
