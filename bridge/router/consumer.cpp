@@ -1024,7 +1024,8 @@ void Consumer::give_to_peer(Slot& slot, std::string detail) {
                                               Result<std::vector<std::uint64_t>> counts) mutable {
       Slot* slot_now = find(serial);
       if (slot_now == nullptr || slot_now->state != SlotState::handing_back) return;
-      if (!counts && counts.error().code == Code::outcome_unknown) return;
+      // It goes on in on_bus_connected.
+      if (!counts && (counts.error().code == Code::outcome_unknown || counts.error().code == Code::closed)) return;
       const bool has_peer =
           counts && std::any_of(counts->begin(), counts->end(), [](std::uint64_t count) { return count > 0; });
       if (!has_peer) return answer_fault(*slot_now, slot_now->fault_alone, slot_now->end_alone, std::move(detail));

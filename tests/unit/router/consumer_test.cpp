@@ -1504,6 +1504,20 @@ TEST_F(ConsumerTest, refused_request_is_answered_at_once_where_nobody_else_lives
   EXPECT_TRUE(server_.pending(kQueue).empty());
 }
 
+// It was being given up when it was to be asked who lives: that says nothing about the others.
+TEST_F(ConsumerTest, hand_back_goes_on_when_the_bus_is_back_if_nobody_could_be_asked_for) {
+  Sidecar& a = add_sidecar('a');
+  add_unready('b');
+  a.service.reaction = Reaction::refuse;
+  a.bus.fail_next(Op::subscribers, {Code::closed, "not connected to the bus"});
+  put(post("one"));
+  settle();
+  EXPECT_EQ(told(), "");
+  a.bus.break_connections();
+  advance(1s);
+  EXPECT_EQ(owner(), "parked");
+}
+
 TEST_F(ConsumerTest, hand_back_that_is_refused_is_answered_instead) {
   Sidecar& a = add_sidecar('a');
   a.service.reaction = Reaction::refuse;
