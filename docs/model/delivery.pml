@@ -42,6 +42,10 @@
 #define ROLLBACK                  /* the same loss, but connections outlive it: a replica was promoted */
 #endif
 
+#if defined(GROUP_LOST) && defined(ROLLBACK)
+#error "GROUP_LOST: what is held back is not part of a snapshot"
+#endif
+
 #define is_repeatable(entry) ((entry) >= NON_REPEATABLE_ENTRIES)
 #define owner_of(entry)      (is_repeatable(entry) -> 1 : 0)   /* the caller whose request it is */
 
@@ -56,12 +60,16 @@
 #define ABSENT      0   /* not written yet, or acknowledged and deleted */
 #define UNDELIVERED 1
 #define PENDING     2
+#define LEFT        3   /* in the stream only: acknowledged, its XDEL held back, or the group is lost (GROUP_LOST) */
 
 typedef Entry {
   unsigned place : 2;
   unsigned consumer : 3;
   unsigned delivery_count : 2;   /* 2 stands for "2 or more"; kept for non-repeatable entries only */
   bit is_dead_lettered;
+#ifdef GROUP_LOST
+  bit is_held_back;              /* acknowledged, and somebody still means to delete it */
+#endif
 };
 
 typedef ReplyStream {
@@ -74,6 +82,9 @@ Entry queue[ENTRIES];
 ReplyStream replies[CALLERS];
 bit bus;                         /* the incarnation: 0, then 1 after the rollback */
 bit stamp[ENTRIES];              /* `bus` as its caller wrote it into the REQUEST; never changes */
+#ifdef GROUP_LOST
+bit has_group = 1;
+#endif
 
 #ifdef ROLLBACK
 bit is_saved;
@@ -165,7 +176,7 @@ bit is_stirred;
 /* Replies that are on their way: a claim's, and the answer to "which pending entries are mine?". */
 #define ASKED  1
 #define LISTED 2
-bit claim_reply[SIDECARS * ENTRIES];
+byte claim_reply[SIDECARS * ENTRIES];       /* the delivery count it tells; 0: none */
 byte question[SIDECARS];
 byte listed_count[SIDECARS * ENTRIES];      /* 0: not listed */
 bit left_hand[SIDECARS * ENTRIES];          /* since the question was sent */
@@ -254,11 +265,34 @@ inline remove_entry(entry) {
   queue[entry].consumer = 0;
   queue[entry].delivery_count = 0;
   queue[entry].is_dead_lettered = 0
+#ifdef GROUP_LOST
+  ; queue[entry].is_held_back = 0
+#endif
+}
+
+/* XACK + XDEL; 6.11 XDEL may be held back. Without the group XACK does nothing, and XDEL goes through all the same. */
+inline acknowledge_and_delete(entry) {
+#ifdef GROUP_LOST
+  skip;
+  if
+  :: remove_entry(entry)
+  :: queue[entry].place = LEFT;
+     queue[entry].consumer = 0;
+     queue[entry].delivery_count = 0;
+     queue[entry].is_held_back = 1
+  fi
+#else
+  remove_entry(entry)
+#endif
 }
 
 /* XADD of the REQUEST. */
 inline do_send(entry) {
+#ifdef GROUP_LOST
+  queue[entry].place = (has_group -> UNDELIVERED : LEFT);
+#else
   queue[entry].place = UNDELIVERED;
+#endif
   queue[entry].consumer = 0;
   queue[entry].delivery_count = 0
 }
@@ -369,23 +403,26 @@ inline do_settle(entry) {
 #ifdef WITNESS_SETTLED_AFTER_ROLLBACK
      assert(!(bus == 1 && was_run && replies[0].has_answer));
 #endif
+#ifdef WITNESS_ACKNOWLEDGED_AGAIN
+     assert(!(queue[entry].place == PENDING && queue[entry].is_held_back));
+#endif
 #ifdef WITNESS_DEAD_LETTER
      assert(!queue[entry].is_dead_lettered);
 #endif
-     remove_entry(entry)
+     acknowledge_and_delete(entry)
   :: else
   fi
 }
 
 /* XACK + XDEL by the caller whose request it is: the reason is its own. */
 inline do_withdraw(entry) {
-  remove_entry(entry)
+  acknowledge_and_delete(entry)
 }
 
 #ifdef REHOME
 /* MULTI XADD XACK XDEL EXEC: the same id at the broader address. */
 inline do_rehome() {
-  remove_entry(0);
+  acknowledge_and_delete(0);
   do_send(1)
 }
 #endif
@@ -463,7 +500,9 @@ end:
 
 #define is_mine(me, entry) (owner_of(entry) == (me))
 /* 6.8 Never begun, as far as the bus can tell: first delivery, and of the incarnation it is asked under. */
-#ifdef TAKE_ANY_BUS
+#if defined(TAKE_ANY_COUNT)
+#define is_fresh(process, entry) (is_repeatable(entry) || stamp[entry] == known_bus[process])
+#elif defined(TAKE_ANY_BUS)
 #define is_fresh(process, entry) (is_repeatable(entry) || queue[entry].delivery_count == 1)
 #else
 #define is_fresh(process, entry) \
@@ -577,8 +616,8 @@ end:
 #ifndef REHOME_THEN_503
           call[me] = WAITING_ONLY
 #endif
-       :: remove_entry(0); end_call_with_503(me)       /* XADD inside EXEC said nil */
-       :: remove_entry(0); call[me] = WAITING_ONLY
+       :: acknowledge_and_delete(0); end_call_with_503(me)       /* XADD inside EXEC said nil */
+       :: acknowledge_and_delete(0); call[me] = WAITING_ONLY
        :: may_be_late -> be_late(LATE_REHOME, caller_name(me), 0);
 #ifndef REHOME_THEN_503
           call[me] = WAITING_ONLY
@@ -666,12 +705,13 @@ end:
        do_claim_new(entry, me);
        do_claim_parked(entry, me);
        if
-       :: claim_sent[me] = 1; claim_reply[me * ENTRIES + entry] = 1
+       :: claim_sent[me] = 1; claim_reply[me * ENTRIES + entry] = (queue[entry].delivery_count == 2 -> 2 : 1)
        :: true
        fi }
-  :: atomic { is_alive[me] && claim_reply[me * ENTRIES + entry] ->
-       claim_sent[me] = 0; claim_reply[me * ENTRIES + entry] = 0;
-       take_in_hand(me, entry, 1) }
+  :: atomic { is_alive[me] && claim_reply[me * ENTRIES + entry] > 0 ->
+       claim_sent[me] = 0;
+       take_in_hand(me, entry, claim_reply[me * ENTRIES + entry]);
+       claim_reply[me * ENTRIES + entry] = 0 }
 #else
   :: atomic { may_act(me) && is_connected(me) && queue[entry].place == UNDELIVERED ->
        is_stirred = 1;
@@ -971,6 +1011,54 @@ proctype Rollback() {
 }
 #endif
 
+#ifdef GROUP_LOST
+/* XGROUP DESTROY at any moment, any number of times: nobody knows any more what was delivered to whom, and how often. Until
+ * some sidecar makes the group again nothing can be claimed, taken, handed back or found. 6.2.6 Whoever makes it gives all
+ * that stands in the stream to `parked`, counted once, in the same script. */
+proctype Group() {
+  byte i;
+end:
+  do
+  :: d_step { has_group ->
+       has_group = 0;
+       i = 0;
+       do
+       :: i < ENTRIES && queue[i].place != ABSENT ->
+          queue[i].place = LEFT; queue[i].consumer = 0; queue[i].delivery_count = 0; i++
+       :: i < ENTRIES && queue[i].place == ABSENT -> i++
+       :: else -> break
+       od;
+       i = 0 }
+  :: d_step { !has_group ->
+       has_group = 1;
+       i = 0;
+       do
+       :: i < ENTRIES && queue[i].place != ABSENT ->
+#ifdef GROUP_FROM_START
+          queue[i].place = UNDELIVERED;
+#else
+          queue[i].place = PENDING; queue[i].consumer = PARKED;
+#ifndef GROUP_PARKED_AS_NEW
+          queue[i].delivery_count = (is_repeatable(i) -> 0 : 1);
+#endif
+#endif
+          i++
+       :: i < ENTRIES && queue[i].place == ABSENT -> i++
+       :: else -> break
+       od;
+       i = 0 }
+  od
+}
+
+/* 6.11 Deletes what is acknowledged; what was held back before the group was lost it deletes whoever owns it now. */
+proctype Sweep(byte entry) {
+end:
+  do
+  :: d_step { has_group && queue[entry].is_held_back -> remove_entry(entry) }
+  od
+}
+#endif
+
 /* 6.1 Nothing moves any more: then no caller still waits. */
 proctype Stillness() {
 end:
@@ -1005,6 +1093,12 @@ init {
 #endif
 #ifdef ROLLBACK
     run Rollback();
+#endif
+#ifdef GROUP_LOST
+    run Group(); run Sweep(0);
+#if NON_REPEATABLE_ENTRIES + REPEATABLE_ENTRIES > 1
+    run Sweep(1);
+#endif
 #endif
   }
 }
