@@ -254,7 +254,7 @@ class Dead {
       const auto taken = session_.ask<std::vector<EntryId>>([&](auto done) {
         session_.bus().take(queue,
                             {ids.begin() + static_cast<std::ptrdiff_t>(at), ids.begin() + static_cast<std::ptrdiff_t>(end)},
-                            std::move(done));
+                            true, std::move(done));
       });
       if (!taken) return taken.error();
       removed.insert(removed.end(), taken->begin(), taken->end());

@@ -233,7 +233,9 @@ class Bus {
   virtual void claim(const std::string& queue, const std::string& consumer, const std::string& from,
                      std::vector<PendingEntry> entries, Done<std::vector<ClaimedEntry>> done) = 0;
   // A caller takes its own requests back: those that are undelivered or parked are removed and returned.
-  virtual void take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) = 0;
+  // `only_unbegun`: not what is parked with a delivery count, for it may have been begun.
+  virtual void take(const std::string& queue, std::vector<EntryId> ids, bool only_unbegun,
+                    Done<std::vector<EntryId>> done) = 0;
   // Deletes acknowledged entries from the front of the queue and consumers other than `self` that own nothing and have
   // not been seen for `dead_after_ms`.
   virtual void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms, Done<void> done) = 0;

@@ -536,16 +536,23 @@ void Dispatcher::look_for_nobody(const std::string& service, const std::string& 
 }
 
 void Dispatcher::take_back(const std::string& queue, const std::vector<std::string>& ids) {
+  take_back(queue, ids, true);
+  take_back(queue, ids, false);
+}
+
+// What may not run twice is given up only if it was certainly not begun; else it waits for its answer.
+void Dispatcher::take_back(const std::string& queue, const std::vector<std::string>& ids, bool repeatable) {
   std::vector<EntryId> entries;
   std::map<EntryId, std::string> owners;
   for (const std::string& id : ids) {
     const Pending* call = find(id);
     if (call == nullptr || call->state != PendingState::waiting || !call->has_entry) continue;
+    if (call->request.repeatable != repeatable) continue;
     entries.push_back(call->entry);
     owners.emplace(call->entry, id);
   }
   if (entries.empty()) return;
-  bus_.take(queue, std::move(entries), [this, owners = std::move(owners)](Result<std::vector<EntryId>> taken) {
+  bus_.take(queue, std::move(entries), !repeatable, [this, owners = std::move(owners)](Result<std::vector<EntryId>> taken) {
     if (!taken) {
       // Not known to be ours again: it waits for its answer or its deadline, or is written again if it may run twice.
       if (taken.error().code != Code::outcome_unknown) return;

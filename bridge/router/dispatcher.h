@@ -147,6 +147,7 @@ class Dispatcher final : private messaging::CursorReaderHandler, private messagi
   void flush_cancellations();
   void look_for_nobody(const std::string& service, const std::string& queue, std::vector<std::string> ids);
   void take_back(const std::string& queue, const std::vector<std::string>& ids);
+  void take_back(const std::string& queue, const std::vector<std::string>& ids, bool repeatable);
   void trim();
 
   net::EventLoop& loop_;

@@ -321,7 +321,8 @@ void Link::lose(Condition condition, const base::Error& why) {
       expected.generic(unknown);
     }
   }
-  if (condition == Condition::role_changed || condition == Condition::replica || condition == Condition::loading) {
+  // Not what only a greeting met: an address may lead to several servers, and the others' connections are with the right one.
+  if (was_ready && (condition == Condition::role_changed || condition == Condition::replica || condition == Condition::loading)) {
     bus_state_.role_changed();
   }
   if (was_ready) handler_.on_link_lost(why);

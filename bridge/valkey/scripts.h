@@ -109,13 +109,13 @@ for i = 4, #ARGV, 2 do
 end
 return claimed)lua";
 
-// ARGV[2..] ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
+// ARGV[2] '1': only what was certainly not begun, then ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
 // read: others' stay parked, untouched and free for any consumer. The highest delivered entry is not deleted while an
 // older one is there (the group's lag would be unknown), but left to sweep().
 inline const std::string kTake = kIdOrder + kLastDelivered + R"lua(
 local taken = {}
 if not last then return taken end
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local budget = 1000
   while later(ARGV[i], last) and budget > 0 do
     budget = budget - 1
@@ -125,7 +125,7 @@ for i = 2, #ARGV do
     redis.call('XCLAIM', KEYS[1], ARGV[1], 'parked', 0, last, 'IDLE', 3600000, 'RETRYCOUNT', 0, 'JUSTID')
   end
   local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if #p == 1 and p[1][2] == 'parked' then
+  if #p == 1 and p[1][2] == 'parked' and (ARGV[2] == '0' or p[1][4] == 0) then
     redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
     taken[#taken + 1] = ARGV[i]
   end

@@ -489,9 +489,10 @@ void ValkeyBus::claim(const std::string& queue, const std::string& consumer, con
   ask<std::vector<ClaimedEntry>>(std::move(command), confirmed(std::move(done)), read_claimed);
 }
 
-void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) {
+void ValkeyBus::take(const std::string& queue, std::vector<EntryId> ids, bool only_unbegun,
+                     Done<std::vector<EntryId>> done) {
   std::sort(ids.begin(), ids.end());
-  Command command = script("script take", scripts::kTake, queue, {options_.group});
+  Command command = script("script take", scripts::kTake, queue, {options_.group, only_unbegun ? "1" : "0"});
   for (const EntryId id : ids) command.arguments.push_back(messaging::to_string(id));
   ask<std::vector<EntryId>>(
       std::move(command),

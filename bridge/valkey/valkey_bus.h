@@ -66,7 +66,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void claim(const std::string& queue, const std::string& consumer, const std::string& from,
              std::vector<messaging::PendingEntry> entries,
              messaging::Done<std::vector<messaging::ClaimedEntry>> done) override;
-  void take(const std::string& queue, std::vector<messaging::EntryId> ids,
+  void take(const std::string& queue, std::vector<messaging::EntryId> ids, bool only_unbegun,
             messaging::Done<std::vector<messaging::EntryId>> done) override;
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;

@@ -132,7 +132,7 @@ class BusContract : public ::testing::Test {
     return get<Ids>([&](auto done) { bus_->hand_back(queue_, consumer, entries, std::move(done)); });
   }
   Ids take(const Ids& ids) {
-    return get<Ids>([&](auto done) { bus_->take(queue_, ids, std::move(done)); });
+    return get<Ids>([&](auto done) { bus_->take(queue_, ids, false, std::move(done)); });
   }
   std::vector<messaging::ClaimedEntry> claim(const std::string& consumer, const std::string& from,
                                              const std::vector<messaging::PendingEntry>& entries) {
@@ -564,6 +564,19 @@ TYPED_TEST_P(BusContract, take_gets_what_is_undelivered_or_parked) {
   EXPECT_EQ(found[0].id, ids[0]);
 }
 
+// What a lost group left behind, or a service broke off: it may have been begun.
+TYPED_TEST_P(BusContract, what_is_parked_with_a_count_is_taken_only_if_it_may_run_twice) {
+  const auto ids = this->publish_many(this->queue_, 1);
+  this->ensure_group(this->queue_);
+  const auto take = [&](bool only_unbegun) {
+    return this->template get<Ids>(
+        [&](auto done) { this->bus_->take(this->queue_, ids, only_unbegun, std::move(done)); });
+  };
+  EXPECT_TRUE(take(true).empty());
+  EXPECT_EQ(this->pending().size(), 1u);
+  EXPECT_EQ(take(false), ids);
+}
+
 TYPED_TEST_P(BusContract, read_entries_leaves_missing_ones_out) {
   const auto ids = this->publish_many(this->queue_, 2);
   const auto found = this->template get<std::vector<messaging::OwnedEntry>>(
@@ -750,7 +763,7 @@ TYPED_TEST_P(BusContract, scripts_tell_that_the_group_is_missing) {
   EXPECT_EQ(this->template error<std::vector<messaging::ClaimedEntry>>(
                 [&](auto done) { bus.claim(queue, "a", "b", {{id, "b", 0, 1}}, std::move(done)); }),
             base::Code::not_found);
-  EXPECT_EQ(this->template error<Ids>([&](auto done) { bus.take(queue, {id}, std::move(done)); }),
+  EXPECT_EQ(this->template error<Ids>([&](auto done) { bus.take(queue, {id}, false, std::move(done)); }),
             base::Code::not_found);
   EXPECT_EQ(this->template error<std::vector<std::string>>([&](auto done) { bus.consumers(queue, std::move(done)); }),
             base::Code::not_found);
@@ -953,7 +966,8 @@ REGISTER_TYPED_TEST_SUITE_P(BusContract, connects_and_learns_the_incarnation, pu
                             renew_resets_the_idle_time_of_own_entries_only, hand_back_needs_the_owner_and_the_count,
                             claim_from_parked_raises_the_count_to_1, claim_needs_the_owner_and_the_idle_time,
                             own_pending_tells_what_is_not_in_hand_and_changes_nothing,
-                            take_gets_what_is_undelivered_or_parked, read_entries_leaves_missing_ones_out,
+                            take_gets_what_is_undelivered_or_parked,
+                            what_is_parked_with_a_count_is_taken_only_if_it_may_run_twice, read_entries_leaves_missing_ones_out,
                             sweep_deletes_acknowledged_entries_in_front,
                             sweep_removes_dead_consumers_that_own_nothing,
                             remove_consumer_spares_one_with_pending_entries,

@@ -1031,9 +1031,10 @@ void MemoryBus::claim(const std::string& queue, const std::string& consumer, con
          });
 }
 
-void MemoryBus::take(const std::string& queue, std::vector<EntryId> ids, Done<std::vector<EntryId>> done) {
+void MemoryBus::take(const std::string& queue, std::vector<EntryId> ids, bool only_unbegun,
+                     Done<std::vector<EntryId>> done) {
   submit(Op::take, std::move(done),
-         [queue, ids = std::move(ids)](MemoryServer& server) -> Result<std::vector<EntryId>> {
+         [queue, ids = std::move(ids), only_unbegun](MemoryServer& server) -> Result<std::vector<EntryId>> {
            MemoryServer::Group* group = server.find_group(queue);
            if (group == nullptr) return no_group();
            std::vector<EntryId> taken;
@@ -1041,6 +1042,7 @@ void MemoryBus::take(const std::string& queue, std::vector<EntryId> ids, Done<st
              const auto at = group->pending.find(id);
              const bool is_pending = at != group->pending.end();
              if (is_pending ? at->second.consumer != frames::kParkedConsumer : id <= group->last_delivered) continue;
+             if (is_pending && only_unbegun && at->second.count > 0) continue;
              if (is_pending) group->pending.erase(at);
              if (server.remove_entry(queue, id)) taken.push_back(id);
            }

@@ -109,6 +109,8 @@ class MemoryServer {
   messaging::EntryId add(const std::string& stream, Fields fields);
   bool remove(const std::string& key);
   bool remove_entry(const std::string& stream, messaging::EntryId id);
+  // XGROUP DESTROY; the entries stay.
+  void lose_group(const std::string& stream) { find_stream(stream)->group.reset(); }
 
   // What is there.
   std::int64_t now_ms() const { return loop_.clock.wall().count() + clock_offset_ms_; }
@@ -244,7 +246,8 @@ class MemoryBus final : public messaging::Bus {
   void claim(const std::string& queue, const std::string& consumer, const std::string& from,
              std::vector<messaging::PendingEntry> entries,
              messaging::Done<std::vector<messaging::ClaimedEntry>> done) override;
-  void take(const std::string& queue, std::vector<EntryId> ids, messaging::Done<std::vector<EntryId>> done) override;
+  void take(const std::string& queue, std::vector<EntryId> ids, bool only_unbegun,
+            messaging::Done<std::vector<EntryId>> done) override;
   void sweep(const std::string& queue, const std::string& self, std::int64_t dead_after_ms,
              messaging::Done<void> done) override;
   void remove_consumer(const std::string& queue, const std::string& consumer, messaging::Done<void> done) override;

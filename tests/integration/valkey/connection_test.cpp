@@ -82,7 +82,7 @@ TEST_F(ValkeyConnection, what_was_written_has_an_unknown_outcome_and_what_was_no
   EXPECT_EQ(fault<std::optional<Id>>([&](auto done) { bus_->publish(queue_, make_frame(), {}, std::move(done)); }),
             base::name_of(base::Code::closed));
   EXPECT_EQ(fault<Ids>([&](auto done) {
-              bus_->take(queue_, {{1, 1}}, std::move(done));
+              bus_->take(queue_, {{1, 1}}, false, std::move(done));
             }),
             base::name_of(base::Code::closed));
 }

@@ -27,7 +27,7 @@ class ValkeyScripts : public ValkeyTest {
     return get<Ids>([&](auto done) { bus_->hand_back(queue_, consumer, entries, std::move(done)); });
   }
   Ids take(const Ids& ids) {
-    return get<Ids>([&](auto done) { bus_->take(queue_, ids, std::move(done)); });
+    return get<Ids>([&](auto done) { bus_->take(queue_, ids, false, std::move(done)); });
   }
   std::vector<ClaimedEntry> own_pending(const std::string& consumer, const Ids& in_hand, std::uint32_t limit) {
     return get<std::vector<ClaimedEntry>>(
@@ -145,7 +145,7 @@ TEST_F(ValkeyScripts, take_from_a_server_that_has_become_another_one_proves_noth
   ASSERT_EQ(server_->cli({"REPLICAOF", "127.0.0.1", "1"}), "OK");
   ASSERT_EQ(server_->cli({"REPLICAOF", "NO", "ONE"}), "OK");
 
-  EXPECT_EQ(fault<Ids>([&](auto done) { bus_->take(queue_, ids, std::move(done)); }), "outcome-unknown");
+  EXPECT_EQ(fault<Ids>([&](auto done) { bus_->take(queue_, ids, false, std::move(done)); }), "outcome-unknown");
 }
 
 TEST_F(ValkeyScripts, take_far_behind_others_needs_several_calls) {

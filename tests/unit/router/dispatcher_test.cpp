@@ -668,6 +668,19 @@ TEST_F(NobodyTest, request_goes_to_the_address_that_has_somebody) {
   EXPECT_EQ(caller.outcome, "200");
 }
 
+// Its queue lost the group, and with it who had been given what.
+TEST_F(NobodyTest, request_that_may_have_been_begun_is_not_taken_back) {
+  Gateway& gateway = add_after_grace();
+  Caller& post = gateway.post(10s);
+  Caller& get = gateway.get(10s);
+  settle();
+  server_.lose_group(kQueue);
+  sidecar_.ensure_group(kQueue, [](base::Result<void>) {});
+  for (int i = 0; i < 30; ++i) advance(500ms);
+  EXPECT_EQ(post.outcome, "timeout");
+  EXPECT_EQ(get.outcome, "no-instance");
+}
+
 // Taken back it was certainly not run; written again, and no reply: it may be, and 503 would be a lie.
 TEST_F(NobodyTest, re_homed_request_whose_reply_is_lost_is_never_503) {
   Gateway& gateway = add_after_grace();
