@@ -188,7 +188,8 @@ void Control::fetch_metadata() {
     if (metadata.value != nullptr || metadata.is_fetching || metadata.retry_at > loop_.now()) continue;
     metadata.is_fetching = true;
     bus_.get(names_.endpoints_key(use.service, hash),
-             [this, hash, service = std::string(use.service), inbox = std::string(use.inbox), notify = use.notify](Result<std::optional<std::string>> bytes) {
+             [this, hash, service = std::string(use.service), inbox = std::string(use.inbox),
+              notify = use.notify](Result<std::optional<std::string>> bytes) {
                Metadata& fetched = metadata_[hash];
                fetched.is_fetching = false;
                fetched.retry_at = loop_.now() + kMetadataRetry;

@@ -323,7 +323,8 @@ void ValkeyCursorReader::on_reply(base::Result<Reply> reply) {
   });
   if (!handed) return link_.drop(handed.error());
   if (!link_.is_ready()) return;
-  // A rare one's stream is made anew by its reader, above its cursor. Another may be deleted under us and made anew, with ids below our cursor if the server's clock had been ahead: nobody would tell.
+  // A rare one's stream is made anew by its reader, above its cursor. Another may be deleted under us and made anew, with
+  // ids below our cursor if the server's clock had been ahead: nobody would tell.
   if (reply->size() > 0) {
     empty_reads_ = 0;
     checked_at_ = bus_.loop().now();

@@ -109,7 +109,8 @@ for i = 4, #ARGV, 2 do
 end
 return claimed)lua";
 
-// ARGV[2] '1': only what was certainly not begun, then ids, ascending. What is undelivered is first read for `parked` in order, since only the oldest entries can be
+// ARGV[2] '1': only what was certainly not begun, then ids, ascending. What is undelivered is first read for `parked` in
+// order, since only the oldest entries can be
 // read: others' stay parked, untouched and free for any consumer. The highest delivered entry is not deleted while an
 // older one is there (the group's lag would be unknown), but left to sweep().
 inline const std::string kTake = kIdOrder + kLastDelivered + R"lua(
@@ -239,7 +240,8 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then retu
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1)lua";
 
-// ARGV[2] idle time after which a consumer counts as gone. A narrow address dies with its last reader. One that is about to read again finds it missing and makes it anew.
+// ARGV[2] idle time after which a consumer counts as gone. A narrow address dies with its last reader. One that is about to
+// read again finds it missing and makes it anew.
 inline constexpr char kRemoveUnused[] = R"lua(
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if #redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1) > 0 then return 0 end
@@ -275,8 +277,8 @@ for _ = 1, 1000 do
 end
 return id)lua";
 
-// KEYS[1] sorted set; ARGV[1] channel, ARGV[2] most members, then expiry in ms and text of each. Told first: at maxmemory
-// nothing can be kept, but who is there still hears it.
+// KEYS[1] sorted set; ARGV[1] channel, ARGV[2] most members, then expiry in ms and text of each. Told first: who is there
+// hears it also where the set cannot be written.
 inline constexpr char kCancel[] = R"lua(
 for i = 4, #ARGV, 2 do redis.call('PUBLISH', ARGV[1], ARGV[i]) end
 local time = redis.call('TIME')
