@@ -442,6 +442,78 @@ TEST_F(ConfigEffect, waking) {
         {Form::environment});
 }
 
+// A request of another incarnation of the bus, or of one whose time is over, put into the queue by hand: it becomes a letter.
+void give_up(Stage& stage, int number, const std::string& deadline_ms, const std::string& body_bytes = "1") {
+  const std::string head = R"({"id":"000000000000000)" + std::to_string(number) +
+                           R"(","method":"POST","target":"/","scheme":"http","headers":[],)"
+                           R"("reply_to":"router:responses:00000000000000000000.0.1","deadline_ms":)" +
+                           deadline_ms + R"(,"bus":"other/other"})";
+  stage.server().cli({"EVAL",
+                      "return redis.call('XADD', KEYS[1], '*', 'v', '1', 't', '3', 'h', ARGV[1], 'b', string.rep('x', ARGV[2]))",
+                      "1", "router:requests:billing", head, body_bytes});
+}
+constexpr char kFarAway[] = "4102444800000";  // 2100
+
+TEST_F(ConfigEffect, dead_letters) {
+  const auto where = [](Stage& stage) {
+    stage.wait_for_route();
+    give_up(stage, 1, kFarAway);
+    std::string key;
+    EXPECT_TRUE(eventually("a letter", [&] {
+      key = stage.first_key({"morgue:billing", "router:dead:billing"});
+      return key != "none";
+    }));
+    return "letters in " + key;
+  };
+  const auto kept = [](const char* body_bytes) {
+    return [body_bytes](Stage& stage) {
+      stage.wait_for_route();
+      for (int i = 1; i <= 3; ++i) give_up(stage, i, kFarAway, body_bytes);
+      EXPECT_TRUE(eventually("three letters", [&] {
+        return stage.server().field({"XINFO", "STREAM", "router:dead:billing"}, "entries-added") == "3";
+      }));
+      return stage.server().cli({"XLEN", "router:dead:billing"}) + " of 3 kept";
+    };
+  };
+  const auto expired = [](Stage& stage) {
+    stage.wait_for_route();
+    give_up(stage, 1, "1");
+    EXPECT_TRUE(eventually("it to be dropped", [&] {
+      return stage.server().field({"XINFO", "GROUPS", "router:requests:billing"}, "lag") == "0" &&
+             stage.server().cli({"XPENDING", "router:requests:billing", "router-gateway"}).starts_with("0");
+    }));
+    return std::string(stage.first_key({"router:dead:billing"}) == "none" ? "dropped" : "kept");
+  };
+  check({"DeadQueueTemplate", "morgue:{service}", where, "letters in router:dead:billing", "letters in morgue:billing"},
+        {Form::environment});
+  check({"Sidecar:Messaging:DeadLetters:MaxCount", "1", kept("1"), "3 of 3 kept", "1 of 3 kept"}, {Form::environment});
+  check({"Sidecar:Messaging:DeadLetters:MaxBytes", "1MiB", kept("600000"), "3 of 3 kept", "1 of 3 kept"}, {Form::environment});
+  check({"Sidecar:Messaging:DeadLetters:Expired", "true", expired, "dropped", "kept"}, {Form::environment});
+}
+
+TEST_F(ConfigEffect, cancel) {
+  const auto client_leaves = [](Stage& stage) {
+    stage.wait_for_route();
+    stage.hold_requests();
+    {
+      RawClient client(stage.port());
+      client.send(make_request("POST", "/billing/held"));
+      EXPECT_TRUE(eventually("a request at the service", [&] { return stage.service().held() > 0; }));
+    }
+    std::string key;
+    EXPECT_TRUE(eventually("what was cancelled", [&] {
+      key = stage.first_key({"left:billing", "router:cancelled:billing"});
+      return key != "none";
+    }));
+    return "kept in " + key;
+  };
+  check({"CancelledSetTemplate", "left:{service}", client_leaves, "kept in router:cancelled:billing", "kept in left:billing"},
+        {Form::environment});
+  check({"CancelChannelTemplate", "leaves:{service}", channel({"leaves:billing", "router:cancel:billing"}),
+         "channel router:cancel:billing", "channel leaves:billing"},
+        {Form::environment});
+}
+
 TEST_F(ConfigEffect, delivery) {
   check({"valkey:QueueWaitTimeoutSeconds", "1", read_argument("BLOCK"), "BLOCK 5000", "BLOCK 1000"}, {Form::file});
   check({"Sidecar:MaxInFlight", "4", read_argument("COUNT"), "COUNT 10", "COUNT 2"}, {Form::environment});
