@@ -183,8 +183,9 @@ class Bus {
   // Valkey's clock in milliseconds, as estimated, and the most it may be wrong by.
   virtual std::int64_t now_ms() const = 0;
   virtual std::int64_t clock_error_ms() const = 0;
-  // Something came whose time does not fit: the clock is asked anew, at most once a second.
-  virtual void doubt_clock() = 0;
+  // Something came that does not fit what is known of the server's time or incarnation: both are asked anew, at most once a
+  // second.
+  virtual void doubt_server() = 0;
   // When the command connection last came up or the incarnation last changed (loop time).
   virtual base::TimePoint connected_since() const = 0;
   virtual BusStatus status() const { return {}; }

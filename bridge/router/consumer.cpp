@@ -27,6 +27,7 @@ constexpr Duration kLookInterval = 1s;
 constexpr Duration kLookIntervalIdle = 60s;
 constexpr Duration kActiveFor = 10s;           // after the last delivery, or LOOK
 constexpr int kMostTicksBetweenSweeps = 20;    // of limits::kStreamTtlRefresh: ten minutes
+constexpr Duration kLookBacklog = 20ms;        // more was found than could be taken at once
 constexpr Duration kLookAgain = 200ms;         // many callers may notice the same death
 constexpr Duration kLookIntervalBusy = 500ms;  // while others have something pending
 constexpr Duration kOrphanAge = 1s;            // pending for longer is looked at
@@ -482,6 +483,7 @@ void Consumer::obtain(std::size_t queue, EntryId id, std::span<const frames::Ent
     case Verdict::outcome_unknown:
       ++counters_.outcome_unknown;
       slot.dead = slot.request.bus == bus_.incarnation() ? DeadReason::outcome_unknown : DeadReason::restored;
+      if (slot.dead == DeadReason::restored) bus_.doubt_server();  // its caller's, or ours
       return answer_fault(slot, Fault::outcome_unknown, DeliveryEnd::outcome_unknown, "it may have been run before, and may not be run twice");
     case Verdict::exhausted:
       slot.dead = DeadReason::exhausted;
@@ -530,7 +532,7 @@ void Consumer::drop_expired(Slot& slot) {
   slot.keeps_trying = false;
   if (options_.keeps_expired) slot.dead = DeadReason::expired;
   const bool is_strange = static_cast<std::int64_t>(slot.entry.ms) >= slot.request.deadline_ms;
-  if (is_strange) bus_.doubt_clock();
+  if (is_strange) bus_.doubt_server();
   if (slot.dead || is_strange) return answer_fault(slot, Fault::expired, DeliveryEnd::expired, "its deadline has passed");
   slot.end = DeliveryEnd::expired;
   settle(slot);
@@ -1299,7 +1301,10 @@ void Consumer::claim_from(std::size_t queue, const std::string& consumer, std::v
   const std::size_t held = waiting_.size() + claims_under_way_;
   const std::size_t most =
       held >= options_.max_in_flight ? 0 : std::min<std::size_t>(options_.max_in_flight - held, kLookLimit);
-  if (entries.size() > most) entries.resize(most);
+  if (entries.size() > most) {
+    entries.resize(most);
+    look_within(kLookBacklog);
+  }
   // No claim while we ask what is ours: its answer would be a moment old.
   if (entries.empty() || own_lookups_ > 0) return;
   ++claims_;

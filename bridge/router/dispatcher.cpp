@@ -323,7 +323,8 @@ void Dispatcher::on_response(frames::Response response) {
     ++counters_.late_answers;
     return;
   }
-  if (response.fault == Fault::expired) bus_.doubt_clock();  // by our clock it is not
+  // By our clock it is not; or another incarnation than ours was compared.
+  if (response.fault == Fault::expired || response.fault == Fault::outcome_unknown) bus_.doubt_server();
   if (response.fault) return fail(*call, problem_of(*response.fault), response.detail);
   if (response.end) {
     ++counters_.answered;

@@ -89,6 +89,8 @@ ValkeyGroupReader::~ValkeyGroupReader() {
 
 void ValkeyGroupReader::read(const std::vector<std::string>& queues, std::uint32_t count) {
   DCHECK(link_.is_ready() && !is_reading_ && count > 0);
+  // One of the two is of a server that is no more; whatever was read now could not be begun.
+  if (!bus_.incarnation().empty() && link_.incarnation() != bus_.incarnation()) bus_.state().role_changed();
   is_reading_ = true;
   is_unblocked_ = false;
   count_ = count;

@@ -207,10 +207,10 @@ void ValkeyBus::on_written(EntryId id) {
 void ValkeyBus::compare_clock(EntryId id, bool is_new) {
   const std::int64_t ahead = static_cast<std::int64_t>(id.ms) - now_ms();
   const std::int64_t slack = kClockMovedMs + clock_error_ms_;
-  if (ahead > slack || (is_new && ahead < -slack)) doubt_clock();
+  if (ahead > slack || (is_new && ahead < -slack)) doubt_server();
 }
 
-void ValkeyBus::doubt_clock() {
+void ValkeyBus::doubt_server() {
   if (is_clock_known_ && loop_.now() - time_asked_at_ >= kDoubtInterval) ask_time();
 }
 

@@ -41,7 +41,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   const std::string& incarnation() const override { return incarnation_; }
   std::int64_t now_ms() const override;
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
-  void doubt_clock() override;
+  void doubt_server() override;
   base::TimePoint connected_since() const override { return connected_since_; }
   messaging::BusStatus status() const override;
   void add_observer(messaging::BusObserver& observer) override;

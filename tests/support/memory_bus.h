@@ -208,7 +208,7 @@ class MemoryBus final : public messaging::Bus {
     clock_error_ms_ = error_ms;
   }
   bool is_killed() const { return is_killed_; }
-  std::uint64_t clock_doubts() const { return clock_doubts_; }
+  std::uint64_t server_doubts() const { return server_doubts_; }
   // How often the operation was called so far.
   std::uint64_t calls(Op op) const;
   // Commands without a reply so far; readers and subscriptions not counted.
@@ -221,7 +221,7 @@ class MemoryBus final : public messaging::Bus {
   messaging::BusStatus status() const override;
   std::int64_t now_ms() const override { return server_.now_ms() + clock_off_by_ms_; }
   std::int64_t clock_error_ms() const override { return clock_error_ms_; }
-  void doubt_clock() override { ++clock_doubts_; }
+  void doubt_server() override { ++server_doubts_; }
   base::TimePoint connected_since() const override { return connected_since_; }
   void add_observer(messaging::BusObserver& observer) override { observers_.push_back(&observer); }
   void remove_observer(messaging::BusObserver& observer) override { std::erase(observers_, &observer); }
@@ -320,7 +320,7 @@ class MemoryBus final : public messaging::Bus {
   std::string incarnation_;
   base::TimePoint connected_since_{};
   std::int64_t clock_off_by_ms_ = 0;
-  std::uint64_t clock_doubts_ = 0;
+  std::uint64_t server_doubts_ = 0;
   std::int64_t clock_error_ms_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>();  // gone with the process
   bool may_overtake_ = false;
