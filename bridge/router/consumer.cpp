@@ -1338,8 +1338,9 @@ void Consumer::keep_inbox() {
   if (active_at_ > swept_for_) ticks_between_sweeps_ = ticks_to_sweep_ = 1;
   if (--ticks_to_sweep_ > 0) return;
   swept_for_ = loop_.now();
-  ticks_between_sweeps_ = std::min(2 * ticks_between_sweeps_, kMostTicksBetweenSweeps);
+  // Once more after the usual time: what was still pending in front of the settled ones ends by then.
   ticks_to_sweep_ = ticks_between_sweeps_;
+  ticks_between_sweeps_ = std::min(2 * ticks_between_sweeps_, kMostTicksBetweenSweeps);
   for (const std::string& queue : options_.queues) {
     // Consumers of instances that are gone for ten leases and own nothing.
     bus_.sweep(queue, options_.instance, millis(options_.lease) * 10, {});

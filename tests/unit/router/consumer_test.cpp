@@ -320,6 +320,32 @@ TEST_F(CancelTest, answer_that_the_bus_does_not_take_is_kept_no_longer) {
   EXPECT_TRUE(is_queue_empty());
 }
 
+// ---- Many at once
+
+TEST_F(ConsumerTest, orphans_that_are_more_than_one_claim_takes_are_taken_one_claim_after_the_other) {
+  Sidecar& a = add_sidecar('a');
+  Sidecar& b = add_unready('b');
+  a.service.reaction = Reaction::break_off;
+  for (int i = 0; i < 200; ++i) put(get("many" + std::to_string(1000 + i)));
+  for (int i = 0; i < 20; ++i) settle();
+  ASSERT_EQ(a.counters().moved_on, 200u);
+  b.consumer.set_service_ready(true);
+  const auto since = loop_.loop.now();
+  while (b.service.begun.size() < 200 && loop_.loop.now() - since < 5s) advance(10ms);
+  EXPECT_EQ(b.service.begun.size(), 200u);
+  EXPECT_LE(loop_.loop.now() - since, 700ms);
+  EXPECT_TRUE(is_queue_empty());
+}
+
+TEST_F(ConsumerTest, request_of_another_incarnation_makes_it_ask_whose_server_this_is) {
+  Sidecar& a = add_sidecar('a');
+  frames::Request made = post("restored");
+  made.bus = "run-0:replid-0";
+  put(made);
+  settle();
+  EXPECT_EQ(a.bus.server_doubts(), 1u);
+}
+
 // ---- NUMSUB, and one's own subscription
 
 // A proxy in between, or an ACL: who lives cannot be asked.

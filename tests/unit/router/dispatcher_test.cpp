@@ -337,6 +337,20 @@ TEST_F(DispatcherTest, missing_piece_is_waited_for_and_never_passed_off_as_whole
   EXPECT_EQ(never.outcome, "timeout");
 }
 
+// After a role change that lasted for an instant: nothing else would tell for some seconds.
+TEST_F(DispatcherTest, outcome_unknown_makes_it_ask_whose_server_this_is) {
+  Gateway& gateway = add_gateway('9');
+  gateway.dispatcher.set_addresses(book_);
+  Caller& caller = gateway.post();
+  settle();
+  frames::Response fault = response(caller);
+  fault.status = 0;
+  fault.fault = frames::Fault::outcome_unknown;
+  reply(gateway, fault);
+  EXPECT_EQ(caller.outcome, "outcome-unknown");
+  EXPECT_EQ(gateway.bus.server_doubts(), 1u);
+}
+
 TEST_F(DispatcherTest, answer_that_is_broken_off_or_never_ends_is_not_whole) {
   Gateway& gateway = add();
   Caller& broken = gateway.post(5s);
