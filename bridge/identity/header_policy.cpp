@@ -1,5 +1,7 @@
 #include "bridge/identity/header_policy.h"
 
+#include "bridge/base/check.h"
+
 namespace outrigger::identity {
 namespace {
 
@@ -36,24 +38,43 @@ bool is_token(std::string_view text) {
 }  // namespace
 
 HeaderPolicy::HeaderPolicy() {
-  for (const std::string_view prefix : {"X-StellaOps-", "X-Stella-"}) add(prefix, true);
-  for (const std::string_view name : {"sub", "tid", "scope", "scp", "cnf"}) add(name, false);
+  CHECK(assign({}).has_value());
 }
 
-base::Result<HeaderPolicy> HeaderPolicy::make(const std::vector<std::string>& prefixes,
-                                              const std::vector<std::string>& names) {
+base::Result<HeaderPolicy> HeaderPolicy::make(const HeaderNames& names) {
   HeaderPolicy policy;
-  policy.entries_.clear();
-  policy.first_characters_ = {};
-  for (const auto* list : {&prefixes, &names}) {
-    for (const std::string& text : *list) {
-      if (!is_token(text) || text.size() > kNameBytes) {
-        return base::Error{base::Code::invalid, "reserved header \"" + text + "\" is not a field name"};
-      }
-      policy.add(text, list == &prefixes);
-    }
-  }
+  if (auto assigned = policy.assign(names); !assigned) return assigned.error();
   return policy;
+}
+
+base::Result<void> HeaderPolicy::assign(const HeaderNames& names) {
+  entries_.clear();
+  first_characters_ = {};
+  const auto reserve = [this](const std::string& text, bool is_prefix) -> base::Result<void> {
+    if (!is_token(text) || text.size() > kNameBytes) {
+      return base::Error{base::Code::invalid, "reserved header \"" + text + "\" is not a field name"};
+    }
+    add(text, is_prefix);
+    return {};
+  };
+  for (const std::string& text : names.reserved_prefixes) {
+    if (auto reserved = reserve(text, true); !reserved) return reserved;
+  }
+  for (const std::string& text : names.reserved_names) {
+    if (auto reserved = reserve(text, false); !reserved) return reserved;
+  }
+  // What is set must never be believed: services cannot tell who set it.
+  if (auto reserved = reserve(names.prefix, true); !reserved) return reserved;
+  if (auto reserved = reserve(names.legacy_prefix, true); !reserved) return reserved;
+  names_ = names;
+  const auto field = [&names](std::string_view last) {
+    return FieldNames{names.prefix + std::string(last), names.legacy_prefix + std::string(last)};
+  };
+  tenant_ = field("Tenant");
+  project_ = field("Project");
+  actor_ = field("Actor");
+  scopes_ = field("Scopes");
+  return {};
 }
 
 void HeaderPolicy::add(std::string_view text, bool is_prefix) {
@@ -78,6 +99,52 @@ std::size_t HeaderPolicy::strip_reserved(base::HeaderList& fields) const {
   const std::size_t before = fields.size();
   fields.remove_if([this](base::HeaderField field) { return is_reserved(field.name); });
   return before - fields.size();
+}
+
+std::string HeaderPolicy::requested(const base::HeaderList& fields, const FieldNames& names) {
+  for (const std::string* name : {&names.name, &names.legacy}) {
+    std::string value;
+    bool is_there = false;
+    for (const base::HeaderField field : fields) {
+      if (!base::equals_ignoring_case(field.name, *name) || (is_there && field.value == value)) continue;
+      if (is_there) value += ',';
+      value += field.value;
+      is_there = true;
+    }
+    if (is_there) return value;
+  }
+  return {};
+}
+
+void HeaderPolicy::add_field(base::HeaderList& fields, const FieldNames& names, std::string_view value) const {
+  if (value.empty()) return;
+  fields.add(names.name, value);
+  if (names_.sets_legacy) fields.add(names.legacy, value);
+}
+
+void HeaderPolicy::add_identity(base::HeaderList& fields, const Principal& principal) const {
+  add_field(fields, tenant_, principal.tenant);
+  add_field(fields, project_, principal.project);
+  add_field(fields, actor_, principal.actor);
+  std::string scopes;
+  for (const std::string& scope : principal.scopes) scopes.append(scopes.empty() ? "" : " ").append(scope);
+  add_field(fields, scopes_, scopes);
+}
+
+void HeaderPolicy::strip_from_answer(base::HeaderList& fields) const {
+  fields.remove_if([this](base::HeaderField field) {
+    if (!is_reserved(field.name)) return false;
+    constexpr std::string_view kEnvelope = "identity-envelope";
+    for (const Entry& entry : entries_) {
+      if (!entry.is_prefix || field.name.size() < entry.text.size() + kEnvelope.size()) continue;
+      std::size_t i = 0;
+      while (i < entry.text.size() && normal(field.name[i]) == entry.text[i]) ++i;
+      if (i < entry.text.size()) continue;
+      while (i < entry.text.size() + kEnvelope.size() && normal(field.name[i]) == kEnvelope[i - entry.text.size()]) ++i;
+      if (i == entry.text.size() + kEnvelope.size()) return true;
+    }
+    return false;
+  });
 }
 
 }  // namespace outrigger::identity

@@ -55,9 +55,9 @@ struct Principal {
 };
 
 Principal anonymous_principal();
-// What of a token becomes part of header fields must be fit for one: visible ASCII, no list separators where a list is
-// made of it. Error `invalid`, naming the claim: a tenant, project, actor or scope is not, or is longer than 512 bytes, or a
-// claim that has one value has several that differ.
+// What of a token becomes part of header fields must be fit for it: printable ASCII of at most 512 bytes, for scopes the
+// characters of RFC 6749 section 3.3. Error `invalid`, naming the claim but no value: something is not, or is empty, has
+// several values where one is meant, or is more than 8 KiB of scopes; or the actor is called as those without a token are.
 base::Result<Principal> derive_principal(VerifiedToken token, const ClaimNames& names);
 
 }  // namespace outrigger::identity
