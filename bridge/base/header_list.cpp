@@ -15,6 +15,14 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return true;
 }
 
+bool starts_in_any_spelling(std::string_view name, std::string_view start) {
+  if (name.size() < start.size()) return false;
+  for (std::size_t i = 0; i < start.size(); ++i) {
+    if (spelling_of(name[i]) != spelling_of(start[i])) return false;
+  }
+  return true;
+}
+
 void HeaderList::add(std::string_view name, std::string_view value) {
   // The views may point into this very list: append goes through a copy only in that (rare) case.
   const auto inside = [this](std::string_view view) {

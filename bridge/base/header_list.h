@@ -13,6 +13,14 @@ namespace outrigger::base {
 
 // True if `a` and `b` are equal but for the case of ASCII letters (RFC 9110 section 5.1: names are case-insensitive).
 bool equals_ignoring_case(std::string_view a, std::string_view b);
+// A character of a field name as CGI, WSGI and their likes see it: letters in one case, and everything but letters and
+// digits the same, here `-`. To them X_Forwarded.For is X-Forwarded-For.
+constexpr char spelling_of(char c) {
+  const bool is_plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  return is_plain ? c : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : '-';
+}
+// True if `name` begins with `start` in any such spelling.
+bool starts_in_any_spelling(std::string_view name, std::string_view start);
 
 struct HeaderField {
   std::string_view name;

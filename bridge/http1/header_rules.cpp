@@ -43,6 +43,10 @@ bool is_protected(std::string_view name) {
   return is_among(name, kEndToEnd) || starts_with_ignoring_case(name, "X-Forwarded-");
 }
 
+bool is_spelling_of(std::string_view name, std::string_view other) {
+  return name.size() == other.size() && base::starts_in_any_spelling(name, other);
+}
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -80,21 +84,27 @@ void add_via(base::HeaderList& headers, int received_minor, std::string_view pse
 
 void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts) {
   std::string addresses;
+  std::string prefix;
   if (facts.trust_inbound) {
     for (const HeaderField field : headers) {
-      if (!equals_ignoring_case(field.name, "X-Forwarded-For") || field.value.empty()) continue;
+      if (field.value.empty()) continue;
+      if (equals_ignoring_case(field.name, "X-Forwarded-Prefix") && prefix.empty()) prefix = field.value;
+      if (!equals_ignoring_case(field.name, "X-Forwarded-For")) continue;
       if (!addresses.empty()) addresses.append(", ");
       addresses.append(field.value);
     }
-    headers.remove_if([](HeaderField field) {
-      return equals_ignoring_case(field.name, "X-Forwarded-For") || equals_ignoring_case(field.name, "Forwarded");
-    });
-  } else {
-    headers.remove_if([](HeaderField field) {
-      return starts_with_ignoring_case(field.name, "X-Forwarded-") || equals_ignoring_case(field.name, "Forwarded") ||
-             equals_ignoring_case(field.name, "X-Real-IP");
-    });
+    while (!prefix.empty() && prefix.back() == '/') prefix.pop_back();
   }
+  headers.remove_if([trusted = facts.trust_inbound](HeaderField field) {
+    const bool is_about_origin = base::starts_in_any_spelling(field.name, "X-Forwarded-") ||
+                                 is_spelling_of(field.name, "Forwarded") || is_spelling_of(field.name, "X-Real-IP");
+    // The proxy's own spelling only: others pass through it untouched, from anybody.
+    const bool is_kept = trusted && (starts_with_ignoring_case(field.name, "X-Forwarded-") ||
+                                     equals_ignoring_case(field.name, "X-Real-IP"));
+    return is_about_origin && (!is_kept || field.name.find_first_of("_.!#$%&'*+^`|~") != std::string_view::npos ||
+                               equals_ignoring_case(field.name, "X-Forwarded-For") ||
+                               equals_ignoring_case(field.name, "X-Forwarded-Prefix"));
+  });
   if (!facts.client_address.empty()) {
     if (!addresses.empty()) addresses.append(", ");
     addresses.append(facts.client_address);
@@ -105,7 +115,8 @@ void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts) {
   };
   add_if_missing("X-Forwarded-Proto", facts.proto);
   add_if_missing("X-Forwarded-Host", facts.host);
-  add_if_missing("X-Forwarded-Prefix", facts.prefix);
+  prefix.append(facts.prefix);
+  if (!prefix.empty()) headers.add("X-Forwarded-Prefix", prefix);
 }
 
 std::string ensure_request_id(base::HeaderList& headers, bool trust_inbound) {

@@ -28,7 +28,8 @@ struct ForwardedFacts {
   bool trust_inbound = false;       // our peer is a proxy we trust
 };
 // X-Forwarded-For, -Proto, -Host, -Prefix. From an untrusted peer every inbound X-Forwarded-*, Forwarded and X-Real-IP
-// is dropped first; from a trusted one the address is appended to X-Forwarded-For and what it said of the others stays.
+// is dropped first; from a trusted one the address is appended to X-Forwarded-For, the prefix to X-Forwarded-Prefix, and what
+// it said of the others stays. Other spellings (X_Forwarded_For) are always dropped: proxies pass them from anybody.
 // Forwarded (RFC 7239) is always dropped: two accounts of one fact invite believing the wrong one.
 void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts);
 

@@ -7,30 +7,10 @@ namespace {
 
 constexpr std::size_t kNameBytes = 256;
 
-constexpr std::array<char, 256> make_normal_form() {
-  std::array<char, 256> table{};
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    const char c = static_cast<char>(i);
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
-      table[i] = c;
-    } else if (c >= 'A' && c <= 'Z') {
-      table[i] = static_cast<char>(c - 'A' + 'a');
-    } else {
-      table[i] = '-';
-    }
-  }
-  return table;
-}
-constexpr std::array<char, 256> kNormalForm = make_normal_form();
-
-char normal(char c) {
-  return kNormalForm[static_cast<unsigned char>(c)];
-}
-
 // RFC 9110 section 5.6.2.
 bool is_token(std::string_view text) {
   for (const char c : text) {
-    if (normal(c) == '-' && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) return false;
+    if (base::spelling_of(c) == '-' && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) return false;
   }
   return !text.empty();
 }
@@ -79,17 +59,17 @@ base::Result<void> HeaderPolicy::assign(const HeaderNames& names) {
 
 void HeaderPolicy::add(std::string_view text, bool is_prefix) {
   Entry entry{std::string(text), is_prefix};
-  for (char& c : entry.text) c = normal(c);
+  for (char& c : entry.text) c = base::spelling_of(c);
   first_characters_[static_cast<unsigned char>(entry.text.front())] = true;
   entries_.push_back(std::move(entry));
 }
 
 bool HeaderPolicy::is_reserved(std::string_view name) const {
-  if (name.empty() || !first_characters_[static_cast<unsigned char>(normal(name.front()))]) return false;
+  if (name.empty() || !first_characters_[static_cast<unsigned char>(base::spelling_of(name.front()))]) return false;
   for (const Entry& entry : entries_) {
     if (entry.is_prefix ? name.size() < entry.text.size() : name.size() != entry.text.size()) continue;
     std::size_t i = 0;
-    while (i < entry.text.size() && normal(name[i]) == entry.text[i]) ++i;
+    while (i < entry.text.size() && base::spelling_of(name[i]) == entry.text[i]) ++i;
     if (i == entry.text.size()) return true;
   }
   return false;
@@ -134,14 +114,11 @@ void HeaderPolicy::add_identity(base::HeaderList& fields, const Principal& princ
 void HeaderPolicy::strip_from_answer(base::HeaderList& fields) const {
   fields.remove_if([this](base::HeaderField field) {
     if (!is_reserved(field.name)) return false;
-    constexpr std::string_view kEnvelope = "identity-envelope";
     for (const Entry& entry : entries_) {
-      if (!entry.is_prefix || field.name.size() < entry.text.size() + kEnvelope.size()) continue;
-      std::size_t i = 0;
-      while (i < entry.text.size() && normal(field.name[i]) == entry.text[i]) ++i;
-      if (i < entry.text.size()) continue;
-      while (i < entry.text.size() + kEnvelope.size() && normal(field.name[i]) == kEnvelope[i - entry.text.size()]) ++i;
-      if (i == entry.text.size() + kEnvelope.size()) return true;
+      if (entry.is_prefix && base::starts_in_any_spelling(field.name, entry.text) &&
+          base::starts_in_any_spelling(field.name.substr(entry.text.size()), "Identity-Envelope")) {
+        return true;
+      }
     }
     return false;
   });

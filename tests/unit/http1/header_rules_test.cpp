@@ -71,12 +71,17 @@ TEST(SetForwarded, untrusted_peer_has_its_claims_dropped) {
                                    {"X-Forwarded-Port", "443"},
                                    {"Forwarded", "for=10.0.0.1"},
                                    {"X-Real-IP", "10.0.0.1"},
-                                   {"Accept", "*/*"}});
+                                   {"X_Forwarded_For", "10.0.0.1"},
+                                   {"x.forwarded-HOST", "b.test"},
+                                   {"FORWARDED", "for=10.0.0.1"},
+                                   {"X_Real_IP", "10.0.0.1"},
+                                   {"Accept", "*/*"},
+                                   {"X-Forward", "kept"}});
 
   set_forwarded(headers, {.client_address = "192.0.2.7", .proto = "http", .host = "a.test", .prefix = "/api"});
 
   EXPECT_EQ(text(headers),
-            "Accept: */*\nX-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\nX-Forwarded-Host: a.test\n"
+            "Accept: */*\nX-Forward: kept\nX-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\nX-Forwarded-Host: a.test\n"
             "X-Forwarded-Prefix: /api\n");
 }
 
@@ -91,6 +96,22 @@ TEST(SetForwarded, trusted_peer_is_believed_and_appended) {
 
   EXPECT_EQ(text(headers),
             "X-Forwarded-Proto: https\nX-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\nX-Forwarded-Host: a.test\n");
+}
+
+TEST(SetForwarded, trusted_peer_speaks_in_the_usual_spelling_and_prefixes_add_up) {
+  base::HeaderList headers = list({{"X_Forwarded_For", "10.6.6.6"},
+                                   {"X-Forwarded_Proto", "https"},
+                                   {"X-Forwarded.Host", "evil.test"},
+                                   {"X_Real_IP", "10.6.6.6"},
+                                   {"X-Real-IP", "10.0.0.1"},
+                                   {"X-Forwarded-Port", "443"},
+                                   {"X-Forwarded-Prefix", "/outer/"}});
+
+  set_forwarded(headers, {.client_address = "192.0.2.7", .proto = "http", .host = "a.test", .prefix = "/api", .trust_inbound = true});
+
+  EXPECT_EQ(text(headers),
+            "X-Real-IP: 10.0.0.1\nX-Forwarded-Port: 443\nX-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\n"
+            "X-Forwarded-Host: a.test\nX-Forwarded-Prefix: /outer/api\n");
 }
 
 TEST(EnsureRequestId, inbound_is_kept_only_if_trusted_and_sane) {
