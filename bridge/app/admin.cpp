@@ -246,7 +246,7 @@ void Admin::on_bad_request(http1::ParseProblem problem, const http1::RequestHead
 std::string describe_config(const ConfigTable& table, const ConfigReading& reading) {
   Json all = Json::object();
   for (const ConfigKey& key : table.keys()) {
-    if (table.is_ignored(key)) continue;
+    if (key.is_pattern || table.is_ignored(key)) continue;
     const std::vector<std::string> values = key.get();
     Json value = key.is_list ? Json(values) : Json(values.empty() ? "" : values.front());
     all[key.path] = {{"value", std::move(value)}, {"origin", origin_text(reading.origin_of(key.path))}};

@@ -88,7 +88,7 @@ base::Result<std::string> read_config_file(const std::string& name, std::istream
   return text;
 }
 
-std::optional<ExitNow> configure(const Program& program, const ConfigTable& table,
+std::optional<ExitNow> configure(const Program& program, ConfigTable& table,
                                  const std::function<void(ConfigReading&)>& finish, int argc, const char* const* argv,
                                  const Environment& environment, std::istream& standard_input) {
   Parsed parsed;

@@ -28,7 +28,7 @@ struct ExitNow {
 
 // Fills the table's targets from all sources; nothing returned: serve with them. `finish` runs after reading and
 // reports what concerns several keys. `standard_input` is read for `--config -`.
-std::optional<ExitNow> configure(const Program& program, const ConfigTable& table,
+std::optional<ExitNow> configure(const Program& program, ConfigTable& table,
                                  const std::function<void(ConfigReading&)>& finish, int argc, const char* const* argv,
                                  const Environment& environment, std::istream& standard_input);
 

@@ -24,6 +24,7 @@ namespace {
 using base::equals_ignoring_case;
 
 constexpr std::string_view kFileSuffix = "File";
+constexpr std::string_view kPattern = "[]";
 constexpr std::size_t kSecretFileBytes = 64 * 1024;  // a secret is a line; more is the wrong file
 constexpr int kMergeDepth = 8;                       // `<<` within `<<`: an anchor may contain itself
 constexpr std::size_t kMergedKeys = 10000;           // of one file, all `<<` together: a few lines could make billions
@@ -72,45 +73,60 @@ std::vector<std::string> split(std::string_view text, std::string_view separator
   }
 }
 
-// A section of the configuration or, as a leaf, a key.
+// A section of the configuration, a list of objects or, as a leaf, a key.
 struct Name {
   std::string spelled;  // as declared
   std::string path;
-  const ConfigKey* key = nullptr;
+  const ConfigKey* key = nullptr;  // in an item: the pattern of its key
+  std::string key_path;            // of the key itself: without aliases, and with the item's number
   bool is_file_variant = false;
+  const ConfigList* list = nullptr;                       // below it: its items by number, and the pattern as "[]"
   std::map<std::string, std::unique_ptr<Name>> children;  // by lower-case name
 
-  const Name* child(std::string_view name) const {
+  Name* child(std::string_view name) const {
     const auto found = children.find(lower(name));
     return found == children.end() ? nullptr : found->second.get();
   }
 };
 
-Name& add_name(Name& root, std::string_view path, const ConfigKey& key) {
+Name& add_name(Name& root, std::string_view path) {
   Name* at = &root;
   for (const std::string& part : split(path, ":")) {
     auto& child = at->children[lower(part)];
     if (!child) {
       child = std::make_unique<Name>();
       child->spelled = part;
-      child->path = at->path.empty() ? part : at->path + ":" + part;
+      child->path = at->path.empty() ? part : at->path + (part == kPattern ? "" : ":") + part;
     }
     at = child.get();
   }
-  at->key = &key;
   return *at;
+}
+
+// `number` is that of an item, whose names are made from the pattern `key`.
+void add_names(Name& root, const ConfigKey& key, const std::string& number = std::string(kPattern)) {
+  const auto numbered = [&](std::string path) {
+    if (key.is_pattern) path.replace(key.list.size(), kPattern.size(), ":" + number);
+    return path;
+  };
+  const auto add = [&](const std::string& path) -> Name& {
+    Name& name = add_name(root, numbered(path));
+    name.key = &key;
+    name.key_path = numbered(key.path);
+    return name;
+  };
+  std::vector<std::string> paths = key.aliases;
+  paths.push_back(key.path);
+  for (const std::string& path : paths) {
+    add(path);
+    if (key.is_secret) add(path + std::string(kFileSuffix)).is_file_variant = true;
+  }
 }
 
 Name names_of(const ConfigTable& table) {
   Name root;
-  for (const ConfigKey& key : table.keys()) {
-    std::vector<std::string> paths = key.aliases;
-    paths.push_back(key.path);
-    for (const std::string& path : paths) {
-      add_name(root, path, key);
-      if (key.is_secret) add_name(root, path + std::string(kFileSuffix), key).is_file_variant = true;
-    }
-  }
+  for (const ConfigList& list : table.lists()) add_name(root, list.path).list = &list;
+  for (const ConfigKey& key : table.keys()) add_names(root, key);
   return root;
 }
 
@@ -129,6 +145,7 @@ std::size_t distance(const std::string& a, const std::string& b) {
 }
 
 const Name* find_below(const Name& section, const std::string& lower_name) {
+  if (section.list != nullptr) return find_below(*section.child(kPattern), lower_name);
   for (const auto& [name, child] : section.children) {
     if (name == lower_name) return child.get();
     if (const Name* found = find_below(*child, lower_name)) return found;
@@ -203,15 +220,19 @@ base::Result<std::string> read_secret(const std::string& path) {
 // One reading: collects what each source gives for each key, then sets what won.
 class ConfigReader {
  public:
-  ConfigReader(const ConfigTable& table, const ConfigSources& sources, ConfigReading& reading)
-      : table_(table), sources_(sources), reading_(reading), root_(names_of(table)) {}
+  ConfigReader(ConfigTable& table, const ConfigSources& sources, ConfigReading& reading)
+      : table_(table), sources_(sources), reading_(reading) {
+    for (const ConfigList& list : table_.lists()) table_.set_items(list, 0);
+    root_ = names_of(table_);
+  }
 
   void run() {
     read_file();
     read_environment();
     read_flags();
+    for (const ConfigList& list : table_.lists()) set_items(list);
     for (const ConfigKey& key : table_.keys()) {
-      const auto found = given_.find(&key);
+      const auto found = given_.find(key.path);
       if (found == given_.end()) continue;
       reading_.origins_[key.path] = found->second.origin;
       if (found->second.is_broken) continue;
@@ -230,10 +251,15 @@ class ConfigReader {
     ConfigOrigin origin;
     bool is_broken = false;  // reported already
   };
+  struct GivenList {
+    std::optional<ConfigOrigin> origin;            // in the file
+    std::vector<ConfigOrigin> items;               // where each begins
+    std::map<std::size_t, ConfigOrigin> numbered;  // in the environment, the first variable of each
+  };
 
   void give(const Name& name, std::vector<std::string> items, ConfigOrigin origin) {
     if (table_.is_ignored(*name.key)) return;
-    const auto before = given_.find(name.key);
+    const auto before = given_.find(name.key_path);
     if (before != given_.end() && before->second.origin.level == origin.level) {
       reading_.fail(std::move(origin), name.path + " is given twice, also at " + print(before->second.origin));
       return;
@@ -248,7 +274,7 @@ class ConfigReader {
         reading_.fail(given.origin, name.path + ": " + secret.error().detail);
       }
     }
-    given_[name.key] = std::move(given);
+    given_[name.key_path] = std::move(given);
   }
 
   ConfigOrigin at(const YAML::Mark& mark) const {
@@ -330,10 +356,14 @@ class ConfigReader {
   }
 
   // `A:B` below a section is B of its section A, as in .NET's settings. Nothing: reported, or to be passed over.
-  const Name* find(const YAML::Node& key, const Name& section) {
-    const Name* name = &section;
+  Name* find(const YAML::Node& key, Name& section) {
+    Name* name = &section;
     for (const std::string& part : split(key.Scalar(), ":")) {
-      const Name* next = name->child(part);
+      if (name->list != nullptr) {
+        reading_.fail(at(key.Mark()), name->path + " is a list: its items belong below it, each with a dash");
+        return nullptr;
+      }
+      Name* next = name->child(part);
       if (next == nullptr) {
         if (!table_.passes_over_other_keys()) {
           reading_.fail(at(key.Mark()), reading_.is_full() ? "" : unknown_name(root_, *name, part));
@@ -345,7 +375,7 @@ class ConfigReader {
     return name;
   }
 
-  void read_section(const YAML::Node& node, const YAML::Mark& mark, const Name& section) {
+  void read_section(const YAML::Node& node, const YAML::Mark& mark, Name& section) {
     if (node.IsNull()) return;
     if (!node.IsMap()) {
       const std::string name = section.path.empty() ? "the file" : section.path;
@@ -358,17 +388,81 @@ class ConfigReader {
         reading_.fail(at(key.Mark()), "a key must be a name");
         continue;
       }
-      const Name* name = find(key, section);
+      Name* name = find(key, section);
       if (name == nullptr) continue;
       const auto [first, is_new] = seen.emplace(lower(key.Scalar()), key.Mark());
       if (!is_new) {
         reading_.fail(at(key.Mark()), name->path + " is given twice, also at " + print(at(first->second)));
+      } else if (name->list != nullptr) {
+        read_list(value, key.Mark(), *name);
       } else if (name->key == nullptr) {
         read_section(value, key.Mark(), *name);
       } else {
         read_value(value, key.Mark(), *name);
       }
     }
+  }
+
+  void read_list(const YAML::Node& node, const YAML::Mark& mark, Name& name) {
+    if (node.IsNull()) return;
+    if (!node.IsSequence()) {
+      reading_.fail(at(mark), name.path + " needs a list of sections, not " + (node.IsMap() ? "a section" : "one value"));
+      return;
+    }
+    GivenList& given = given_lists_[name.list];
+    if (given.origin) {
+      reading_.fail(at(mark), name.path + " is given twice, also at " + print(*given.origin));
+      return;
+    }
+    given.origin = at(node.Mark());
+    for (const auto& item : node) {
+      if (given.items.size() == name.list->most) {
+        reading_.fail(at(item.Mark()), too_many(name));
+        return;
+      }
+      given.items.push_back(at(item.Mark()));
+      read_section(item, item.Mark(), item_of(name, given.items.size() - 1));
+    }
+  }
+
+  static std::string too_many(const Name& list) {
+    return list.path + " has more than " + std::to_string(list.list->most) + " items";
+  }
+
+  // The names of an item, which are made when it is first spoken of.
+  Name& item_of(Name& list, std::size_t index) {
+    const std::string number = std::to_string(index);
+    if (list.child(number) == nullptr) {
+      for (const ConfigKey& key : table_.keys()) {
+        if (key.list == list.list->path) add_names(root_, key, number);
+      }
+    }
+    return *list.child(number);
+  }
+
+  // The target gets its items, those of the file and those that the environment has beyond them.
+  void set_items(const ConfigList& list) {
+    const auto found = given_lists_.find(&list);
+    if (found == given_lists_.end() || table_.is_ignored(list.path)) return;
+    GivenList& given = found->second;
+    for (const auto& [index, origin] : given.numbered) {
+      if (index > given.items.size()) {
+        reading_.fail(origin, no_item_before(list.path, given.items.size()));
+        break;
+      }
+      if (index == given.items.size()) given.items.push_back(origin);
+    }
+    table_.set_items(list, given.items.size());
+    for (std::size_t i = 0; i < given.items.size(); ++i) {
+      reading_.origins_[list.path + ":" + std::to_string(i)] = given.items[i];
+    }
+    if (given.origin || !given.items.empty()) {
+      reading_.origins_[list.path] = given.origin ? *given.origin : given.items.front();
+    }
+  }
+
+  static std::string no_item_before(const std::string& path, std::size_t missing) {
+    return path + " has no item " + std::to_string(missing) + " before this one";
   }
 
   void read_value(const YAML::Node& node, const YAML::Mark& mark, const Name& name) {
@@ -401,23 +495,19 @@ class ConfigReader {
       const std::vector<std::string> parts = split(variable, "__");
       if (parts.size() < 2 || root_.child(parts[0]) == nullptr) continue;  // somebody else's variable
       const ConfigOrigin origin{ConfigLevel::environment, variable};
-      const Name* name = &root_;
+      Name* name = &root_;
       std::size_t used = 0;
       for (; used < parts.size() && name->key == nullptr; ++used) {
-        const Name* next = name->child(parts[used]);
-        if (next == nullptr) {
-          if (!table_.passes_over_other_keys()) {
-            reading_.fail(origin, reading_.is_full() ? "" : unknown_name(root_, *name, parts[used]));
-          }
-          break;
-        }
+        Name* next = find(origin, *name, parts[used]);
+        if (next == nullptr) break;
         name = next;
       }
       if (used < parts.size() && name->key == nullptr) continue;
       const std::size_t left = parts.size() - used;
       const auto index = left == 1 && name->key->is_list ? parse_integer(parts.back()) : std::int64_t{-1};
       if (name->key == nullptr) {
-        reading_.fail(origin, name->path + " is a section: set the keys below it");
+        reading_.fail(origin, name->path + (name->list != nullptr ? " is a list: set the keys of its items (__0__...)"
+                                                                  : " is a section: set the keys below it"));
       } else if (left == 0) {
         give(*name, {value}, origin);
       } else if (index && *index >= 0) {
@@ -430,10 +520,32 @@ class ConfigReader {
     for (const auto& [name, numbered] : items) give_items(*name, numbered);
   }
 
+  // What `part` of a variable's name stands for below `name`. Nothing: reported, or to be passed over.
+  Name* find(const ConfigOrigin& origin, Name& name, const std::string& part) {
+    if (name.list == nullptr) {
+      Name* next = name.child(part);
+      if (next == nullptr && !table_.passes_over_other_keys()) {
+        reading_.fail(origin, reading_.is_full() ? "" : unknown_name(root_, name, part));
+      }
+      return next;
+    }
+    const auto index = parse_integer(part);
+    if (!index || *index < 0) {
+      reading_.fail(origin, name.path + " is a list: below it stands the number of an item (__0)");
+      return nullptr;
+    }
+    if (static_cast<std::size_t>(*index) >= name.list->most) {
+      reading_.fail(origin, too_many(name));
+      return nullptr;
+    }
+    given_lists_[name.list].numbered.emplace(static_cast<std::size_t>(*index), origin);
+    return &item_of(name, static_cast<std::size_t>(*index));
+  }
+
   // Items by number replace those of the list so far, or extend it.
   void give_items(const Name& name, const std::map<std::size_t, std::pair<std::string, std::string>>& numbered) {
     if (table_.is_ignored(*name.key)) return;
-    const auto before = given_.find(name.key);
+    const auto before = given_.find(name.key_path);
     std::vector<std::string> list;
     if (before != given_.end()) {
       if (before->second.origin.level == ConfigLevel::environment) {
@@ -445,8 +557,7 @@ class ConfigReader {
     }
     for (const auto& [index, variable] : numbered) {
       if (index > list.size()) {
-        reading_.fail({ConfigLevel::environment, variable.first},
-                      name.path + " has no item " + std::to_string(list.size()) + " before this one");
+        reading_.fail({ConfigLevel::environment, variable.first}, no_item_before(name.path, list.size()));
         return;
       }
       if (index == list.size()) list.emplace_back();
@@ -466,11 +577,12 @@ class ConfigReader {
     }
   }
 
-  const ConfigTable& table_;
+  ConfigTable& table_;
   const ConfigSources& sources_;
   ConfigReading& reading_;
-  const Name root_;
-  std::map<const ConfigKey*, Given> given_;
+  Name root_;
+  std::map<std::string, Given, std::less<>> given_;  // by path of the key
+  std::map<const ConfigList*, GivenList> given_lists_;
   std::size_t merged_keys_ = 0;
   bool has_merged_too_much_ = false;
 };
@@ -484,7 +596,11 @@ void ConfigReading::fail(ConfigOrigin origin, std::string message) {
 }
 
 void ConfigReading::fail(std::string_view path, std::string message) {
-  const ConfigOrigin origin = origin_of(path);
+  std::string_view place = path;
+  while (origins_.find(place) == origins_.end() && place.find(':') != std::string_view::npos) {
+    place = place.substr(0, place.rfind(':'));
+  }
+  const ConfigOrigin origin = origin_of(place);
   // A flag names itself; elsewhere the key's path says which of its names is meant.
   fail(origin, origin.level == ConfigLevel::flag ? std::move(message) : std::string(path) + ": " + message);
 }
@@ -518,7 +634,7 @@ std::vector<std::string> ConfigReading::errors() const {
   return lines;
 }
 
-ConfigReading read_config(const ConfigTable& table, const ConfigSources& sources) {
+ConfigReading read_config(ConfigTable& table, const ConfigSources& sources) {
   ConfigReading reading;
   ConfigReader(table, sources, reading).run();
   return reading;
@@ -529,10 +645,30 @@ namespace {
 struct Printed {
   std::string name;
   const ConfigKey* key = nullptr;  // of a leaf
+  bool is_list = false;            // of objects
   std::vector<Printed> children;
+
+  Printed& child(const std::string& part) {
+    const auto is_it = [&part](const Printed& child) { return child.name == part; };
+    const auto found = std::find_if(children.begin(), children.end(), is_it);
+    return found != children.end() ? *found : children.emplace_back(Printed{part, nullptr, false, {}});
+  }
 };
 
+Printed& at_path(Printed& root, const std::string& path) {
+  Printed* at = &root;
+  for (const std::string& part : split(path, ":")) at = &at->child(part);
+  return *at;
+}
+
 void print_below(const Printed& section, const ConfigReading* reading, YAML::Emitter& out) {
+  if (section.is_list) {
+    if (section.children.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const Printed& item : section.children) print_below(item, reading, out);
+    out << YAML::EndSeq;
+    return;
+  }
   out << YAML::BeginMap;
   for (const Printed& child : section.children) {
     out << YAML::Key << child.name << YAML::Value;
@@ -560,15 +696,11 @@ std::string print_config(const ConfigTable& table, const ConfigReading* reading)
   Printed root;
   for (const ConfigKey& key : table.keys()) {
     if (table.is_ignored(key)) continue;
-    Printed* at = &root;
-    for (const std::string& part : split(key.path, ":")) {
-      std::vector<Printed>& children = at->children;
-      const auto is_it = [&part](const Printed& child) { return child.name == part; };
-      auto found = std::find_if(children.begin(), children.end(), is_it);
-      if (found == children.end()) found = children.insert(children.end(), Printed{part, nullptr, {}});
-      at = &*found;
+    if (key.is_pattern) {
+      at_path(root, key.list).is_list = true;  // in its place also without items
+    } else {
+      at_path(root, key.path).key = &key;
     }
-    at->key = &key;
   }
   YAML::Emitter out;
   print_below(root, reading, out);

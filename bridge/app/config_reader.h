@@ -43,10 +43,12 @@ class ConfigReading {
  public:
   static constexpr std::size_t kMostErrors = 100;  // a file that is none at all has one in every line
 
-  // Reports `message` about the key at `path`, at the place that set it. Beyond kMostErrors they are only counted.
+  // Reports `message` about the key at `path`, at the place that set it; about one of an item that does not have it, where
+  // the item begins. Beyond kMostErrors they are only counted.
   void fail(std::string_view path, std::string message);
   void fail(ConfigOrigin origin, std::string message);
   ConfigLevel level_of(std::string_view path) const { return origin_of(path).level; }
+  // Of a key, or a list of objects or one of its items ("Gateway:Auth:Issuers:0").
   ConfigOrigin origin_of(std::string_view path) const;
   bool has_errors() const { return !errors_.empty(); }
   bool is_full() const { return errors_.size() == kMostErrors; }
@@ -69,10 +71,11 @@ class ConfigReading {
   std::vector<std::string> warnings_;
 };
 
-// Fills the table's targets: flags over environment over file over defaults. Everything wrong is reported, not only
-// the first; targets of wrong values keep their defaults. Takes any bytes for a file, and reads no other file than
-// those that `...File` keys of secrets name.
-ConfigReading read_config(const ConfigTable& table, const ConfigSources& sources);
+// Fills the table's targets: flags over environment over file over defaults. Lists of objects get new items in each
+// reading, made of what file and environment say of the same number. Everything wrong is reported, not only the first;
+// targets of wrong values keep their defaults. Takes any bytes for a file, and reads no other file than those that
+// `...File` keys of secrets name.
+ConfigReading read_config(ConfigTable& table, const ConfigSources& sources);
 
 // The values in effect as YAML that read_config accepts, secrets redacted; without what is ignored. With a reading, each
 // has its origin in a comment.

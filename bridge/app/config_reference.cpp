@@ -24,7 +24,9 @@ std::pair<std::string, std::string> section_and_name(const std::string& path) {
 // The same for each program, whichever section it declared first.
 std::vector<const ConfigKey*> by_program(const ConfigTable& table) {
   std::vector<const ConfigKey*> keys;
-  for (const ConfigKey& key : table.keys()) keys.push_back(&key);
+  for (const ConfigKey& key : table.keys()) {
+    if (key.list.empty() || key.is_pattern) keys.push_back(&key);
+  }
   const auto root = [](const ConfigKey* key) { return std::string_view(key->path).substr(0, key->path.find(':')); };
   std::stable_sort(keys.begin(), keys.end(), [&](const auto* a, const auto* b) { return root(a) < root(b); });
   return keys;
@@ -92,16 +94,20 @@ Json schema_of(const ConfigKey& key) {
   return schema;
 }
 
-// The member `properties` of the object at `section`, which is made if it is not there.
+// The member `properties` of the object at `section`, which is made if it is not there; "[]" ends the name of a list of
+// objects.
 Json& properties_of(Json& root, std::string_view section) {
   Json* at = &root;
   while (!section.empty()) {
     const std::size_t end = std::min(section.find(':'), section.size());
-    Json& next = (*at)["properties"][std::string(section.substr(0, end))];
+    const std::string_view part = section.substr(0, end);
+    const bool is_list = part.ends_with("[]");
+    Json& next = (*at)["properties"][std::string(part.substr(0, part.size() - (is_list ? 2 : 0)))];
     if (next.is_null()) {
       next = {{"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", Json::object()}};
+      if (is_list) next = {{"type", {"array", "null"}}, {"items", next}};
     }
-    at = &next;
+    at = is_list ? &next["items"] : &next;
     section.remove_prefix(std::min(end + 1, section.size()));
   }
   return (*at)["properties"];
@@ -113,6 +119,7 @@ void add_property(Json& root, const std::string& path, const Json& schema) {
 }
 
 std::string variable_of(std::string path) {
+  if (const std::size_t at = path.find("[]"); at != std::string::npos) path.replace(at, 2, "__0");
   for (std::size_t at; (at = path.find(':')) != std::string::npos;) path.replace(at, 1, "__");
   return path;
 }
@@ -177,6 +184,13 @@ std::string print_schema(const ConfigTable& table) {
       schema["description"] = "The same as " + key->path + ".";  // of its other names
     }
   }
+  for (const ConfigList& list : table.lists()) {
+    const auto [section, name] = section_and_name(list.path);
+    Json& property = properties_of(root, section)[name];
+    property["maxItems"] = list.most;
+    property["description"] = list.help;
+    property["default"] = Json::array();
+  }
   return root.dump(2) + "\n";
 }
 
@@ -189,8 +203,14 @@ std::string print_reference(const ConfigTable& table) {
   }
   std::string text;
   for (const std::string& section : sections) {
-    text += (text.empty() ? "### " : "\n### ") + section +
-            "\n\n| key, variable, flag | values | default | what it does |\n| --- | --- | --- | --- |\n";
+    text += (text.empty() ? "### " : "\n### ") + section + "\n";
+    for (const ConfigList& list : table.lists()) {
+      if (list.path + "[]" == section) {
+        text += "\n" + list.help + " A list of at most " + std::to_string(list.most) +
+                "; in a variable's name the number of the item, from 0, stands where the 0 is.\n";
+      }
+    }
+    text += "\n| key, variable, flag | values | default | what it does |\n| --- | --- | --- | --- |\n";
     for (const ConfigKey* key : keys) {
       if (section_and_name(key->path).first == section) text += row_of(*key);
     }

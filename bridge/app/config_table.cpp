@@ -1,7 +1,6 @@
 #include "bridge/app/config_table.h"
 
 #include "bridge/app/config_value.h"
-#include "bridge/base/check.h"
 #include "bridge/base/header_list.h"
 
 namespace outrigger::app {
@@ -230,8 +229,28 @@ ConfigKey& ConfigTable::add_texts(std::string path, std::vector<std::string>& ta
   return key;
 }
 
-bool ConfigTable::is_ignored(const ConfigKey& key) const {
-  return !ignored_root_.empty() && key.path.compare(0, ignored_root_.size() + 1, ignored_root_ + ":") == 0;
+void ConfigTable::declare_item(const ConfigList& list, std::optional<std::size_t> index) {
+  const std::size_t lists_before = lists_.size();
+  const std::size_t keys_before = keys_.size();
+  list.declare(*this, list.path + (index ? ":" + std::to_string(*index) : "[]"), index);
+  CHECK(keys_.size() > keys_before && lists_.size() == lists_before);
+  for (std::size_t i = keys_before; i < keys_.size(); ++i) {
+    CHECK(keys_[i].flag_name.empty());
+    for (const std::string& alias : keys_[i].aliases) CHECK(alias.starts_with(list.path));
+    keys_[i].list = list.path;
+    keys_[i].is_pattern = !index;
+  }
+}
+
+void ConfigTable::set_items(const ConfigList& list, std::size_t count) {
+  CHECK(count <= list.most);
+  std::erase_if(keys_, [&list](const ConfigKey& key) { return key.list == list.path && !key.is_pattern; });
+  list.resize(count);
+  for (std::size_t i = 0; i < count; ++i) declare_item(list, i);
+}
+
+bool ConfigTable::is_ignored(std::string_view path) const {
+  return !ignored_root_.empty() && path.starts_with(ignored_root_ + ":");
 }
 
 const ConfigKey* ConfigTable::find(std::string_view path) const {

@@ -7,16 +7,21 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "bridge/app/listen_address.h"
+#include "bridge/base/check.h"
 #include "bridge/base/result.h"
 
 namespace outrigger::app {
+
+class ConfigTable;
 
 enum class ValueKind : std::uint8_t { text, boolean, integer, duration, size, choice, address };
 
@@ -25,6 +30,10 @@ using TextCheck = std::function<base::Result<void>(const std::string&)>;
 
 struct ConfigKey {
   std::string path;  // "Gateway:Transports:Messaging:BatchSize"
+  // Of a key in an item of a list of objects: the list's path. "Gateway:Auth:Issuers:0:Issuer" is the key of an item that
+  // was read; "Gateway:Auth:Issuers[]:Issuer" is a pattern: it says what each item's key is and holds no value.
+  std::string list;
+  bool is_pattern = false;
   ValueKind kind = ValueKind::text;
   std::string help;
   std::string fallback;      // the default, as it would be written
@@ -51,6 +60,18 @@ struct ConfigKey {
   ConfigKey& no_effect();
 };
 
+// A list of objects. After a reading it has as many items as the sources gave.
+struct ConfigList {
+  std::string path;  // "Gateway:Auth:Issuers"
+  std::size_t most = 0;
+  std::string help;
+
+  // Makes the target `count` new items.
+  std::function<void(std::size_t count)> resize;
+  // Declares the keys below `path` of item `index`, or of the one that nobody reads.
+  std::function<void(ConfigTable&, const std::string& path, std::optional<std::size_t> index)> declare;
+};
+
 // The keys of a program. Targets must outlive the table; their values when declared are the defaults.
 class ConfigTable {
  public:
@@ -75,6 +96,29 @@ class ConfigTable {
   ConfigKey& add_integer(std::string path, std::size_t& target, std::size_t minimum, std::size_t maximum,
                          std::string help);
 
+  // A list of at most `most` objects, which has no default: `target` is empty, and every reading gives it new items.
+  // `declare` adds the keys of one item below `path`: of "Gateway:Auth:Issuers:0" for each item of a reading, and once of
+  // "Gateway:Auth:Issuers[]", whose keys stand for those of every item. They have no flags, and no such lists among them.
+  // As long as the table is used, items may change, but `target` must keep its size.
+  template <class Item>
+  void add_items(std::string path, std::vector<Item>& target, std::size_t most, std::string help,
+                 std::type_identity_t<std::function<void(ConfigTable&, const std::string& path, Item&)>> declare) {
+    CHECK(target.empty());
+    ConfigList& list = lists_.emplace_back();
+    list.path = std::move(path);
+    list.most = most;
+    list.help = std::move(help);
+    list.resize = [&target](std::size_t count) {
+      target.clear();
+      target.resize(count);
+    };
+    list.declare = [&target, nobodys = std::make_shared<Item>(), declare = std::move(declare)](
+                       ConfigTable& table, const std::string& at, std::optional<std::size_t> index) {
+      declare(table, at, index ? target[*index] : *nobodys);
+    };
+    declare_item(list, std::nullopt);
+  }
+
   template <class Enum>
   ConfigKey& add_choice(std::string path, Enum& target, std::vector<std::pair<std::string, Enum>> choices,
                         std::string help) {
@@ -96,11 +140,18 @@ class ConfigTable {
   void pass_over_other_keys() { passes_over_other_keys_ = true; }
   bool passes_over_other_keys() const { return passes_over_other_keys_; }
 
-  bool is_ignored(const ConfigKey& key) const;
+  bool is_ignored(const ConfigKey& key) const { return is_ignored(key.path); }
+  bool is_ignored(std::string_view path) const;
+  // As declared, those of items last.
   const std::deque<ConfigKey>& keys() const { return keys_; }
+  const std::deque<ConfigList>& lists() const { return lists_; }
   const ConfigKey* find(std::string_view path) const;  // exact spelling
 
+  // For read_config: `list`, one of lists(), becomes `count` new items, whose keys take the place of the last ones'.
+  void set_items(const ConfigList& list, std::size_t count);
+
  private:
+  void declare_item(const ConfigList& list, std::optional<std::size_t> index);
   ConfigKey& add(std::string path, ValueKind kind, std::string help,
                  std::function<base::Result<void>(const std::string&)> set, std::function<std::string()> get);
   ConfigKey& add_ranged(std::string path, ValueKind kind, std::int64_t minimum, std::int64_t maximum, std::string help,
@@ -109,7 +160,9 @@ class ConfigTable {
                                  std::function<void(std::size_t)> select, std::function<std::size_t()> selected,
                                  std::string help);
 
-  std::deque<ConfigKey> keys_;  // keys never move: a ConfigReading points at them
+  // Neither moves while a configuration is read, which points at them.
+  std::deque<ConfigKey> keys_;
+  std::deque<ConfigList> lists_;
   std::string ignored_root_;
   bool passes_over_other_keys_ = false;
 };

@@ -546,7 +546,7 @@ TEST(ProgramConfig, every_key_takes_another_value_from_each_source) {
       {"Sidecar:Service:Upstream", "Sidecar__Service__Upstream", "http://b"}};
   for (const app::ConfigKey& key : table.keys()) {
     const std::string other = another_value(key);
-    if (other.empty()) continue;
+    if (other.empty() || key.is_pattern) continue;  // of items: config_reader_test
     const bool is_gateway = key.path.compare(0, 8, "Gateway:") == 0;
     const auto show = [&](Arguments flags, const std::string& file, const Environment& environment) {
       flags.insert(flags.begin(), {"--mode", "show"});
