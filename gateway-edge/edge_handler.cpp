@@ -53,6 +53,7 @@ std::string_view advice(ProblemCode code) {
     case ProblemCode::body_too_large: return "The body is above the limit.";
     case ProblemCode::uri_too_long: return "The request target is above the limit.";
     case ProblemCode::headers_too_large: return "The header fields are above the limit.";
+    case ProblemCode::keys_unavailable: return "The keys that tokens are verified with are not available; try again soon.";
     default: return "";
   }
 }
@@ -88,7 +89,8 @@ std::string_view flag_of(http1::ParseProblem problem) {
 
 EdgeHandler::EdgeHandler(net::EventLoop& loop, router::Dispatcher& dispatcher, const identity::HeaderPolicy& policy,
                          Options options)
-    : loop_(loop), dispatcher_(dispatcher), policy_(policy), options_(std::move(options)) {}
+    : loop_(loop), dispatcher_(dispatcher), policy_(policy), options_(std::move(options)),
+      authenticator_(loop.clock(), policy, options_.keys, options_.authentication) {}
 
 void EdgeHandler::set_view(std::shared_ptr<const RoutingView> view) {
   view_ = std::move(view);
@@ -110,6 +112,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     http1::RequestHead& request = exchange_.request();
 
     // 1 Who: nothing a client says about identity survives, whatever it spelled, before anything else looks.
+    credentials_ = edge_.authenticator_.read(request.headers);
     edge_.policy_.strip_reserved(request.headers);
 
     // 2 What is for this hop only.
@@ -123,11 +126,31 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     http1::remove_hop_by_hop(request.headers);
 
     // 3 Its name in every log.
-    request_id_ = http1::ensure_request_id(request.headers, false);
+    is_proxied_ = edge_.options_.trusted_proxies.contains(exchange_.peer_address());
+    request_id_ = http1::ensure_request_id(request.headers, is_proxied_);
     trace_ = telemetry::accept(request.headers);
-
-    // 4 Where.
     if (is_loop) return answer_problem(ProblemCode::loop_detected);
+    authenticate(/*may_wait=*/true);
+  }
+
+ private:
+  // A token whose key is not known waits for its issuer's next keys, once.
+  void authenticate(bool may_wait) {
+    // Browsers ask with OPTIONS what they may do, and send no token with it (Fetch standard, section 4.9).
+    const bool may_be_anonymous = exchange_.request().method == "OPTIONS";
+    auto answer = edge_.authenticator_.authenticate(credentials_, may_be_anonymous, may_wait);
+    if (const auto* missing = std::get_if<Authenticator::MissingKey>(&answer)) {
+      waiting_ = edge_.authenticator_.await(*missing, [this] { authenticate(/*may_wait=*/false); });
+      return;
+    }
+    if (auto* refusal = std::get_if<Authenticator::Refusal>(&answer)) return refuse(std::move(*refusal));
+    who_ = std::get<Authenticator::Who>(std::move(answer));
+    route();
+  }
+
+  // 4 Where, and whether it may be.
+  void route() {
+    http1::RequestHead& request = exchange_.request();
     if (http1::count_hop(request.method, request.headers) == http1::HopStep::answer_here) {
       if (request.method == "OPTIONS") return answer_options();
       return refuse_method("OPTIONS");
@@ -143,8 +166,12 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
       case router::Match::Kind::method_not_allowed: return refuse_method(match_.allow);
       case router::Match::Kind::matched: break;
     }
+    prepare();
+  }
 
-    // 5 The request as the service will see it.
+  // 5 The request as the service will see it.
+  void prepare() {
+    http1::RequestHead& request = exchange_.request();
     call_.service = match_.metadata->service;
     call_.method = request.method;
     call_.target = request.target.substr(match_.target_path_offset);
@@ -156,15 +183,16 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
                                            .proto = call_.scheme,
                                            .host = authority_,
                                            .prefix = match_.mount,
-                                           .trust_inbound = false});
+                                           .trust_inbound = is_proxied_});
     // Framing and trace travel as members of their own.
     request.headers.remove_if([](base::HeaderField field) {
       return base::equals_ignoring_case(field.name, "Host") || base::equals_ignoring_case(field.name, "Content-Length") ||
              base::equals_ignoring_case(field.name, "Expect") || base::equals_ignoring_case(field.name, "traceparent") ||
              base::equals_ignoring_case(field.name, "tracestate");
     });
+    withhold_credentials(request.headers);
+    edge_.policy_.add_identity(request.headers, *who_);
     const bool has_idempotency_key = !request.headers.find("Idempotency-Key").value_or("").empty();
-    call_.headers = std::move(request.headers);
     call_.traceparent = trace_->traceparent();
     call_.tracestate = trace_->tracestate();
     const openapi::Endpoint* endpoint = match_.endpoint;
@@ -176,6 +204,13 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
     call_.timeout = endpoint != nullptr && endpoint->timeout ? base::Duration(*endpoint->timeout)
                                                              : edge_.options_.request_timeout;
+    if (edge_.options_.envelope != nullptr) {
+      edge_.options_.envelope->sign(*who_,
+                                    {.service = call_.service, .method = call_.method, .host = authority_, .target = call_.target,
+                                     .request_id = request_id_, .timeout = call_.timeout},
+                                    edge_.loop_.clock().wall(), request.headers);
+    }
+    call_.headers = std::move(request.headers);
 
     // 6 Its body, whole; then out. Its fields will be in a frame, too.
     held_ = 2 * call_.headers.text_bytes();
@@ -183,8 +218,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     exchange_.accept_body();
     if (!request.has_body()) send();
   }
+  void withhold_credentials(base::HeaderList& headers) const {
+    const auto own = edge_.options_.forwarding_by_service.find(call_.service);
+    const CredentialForwarding& forwarding =
+        own == edge_.options_.forwarding_by_service.end() ? edge_.options_.forwarding : own->second;
+    const auto is_kept = [this](Forwarding how) {
+      return how == Forwarding::always || (how == Forwarding::automatic && who_->is_anonymous);
+    };
+    if (!is_kept(forwarding.authorization)) headers.remove("Authorization");
+    if (!is_kept(forwarding.cookie)) headers.remove("Cookie");
+  }
 
- private:
   void on_body(std::string_view bytes) override {
     bytes_received_ += bytes.size();
     if (!make_room(call_.body, bytes.size())) return answer_problem(ProblemCode::queue_full);
@@ -248,6 +292,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     const http1::RequestHead& request = exchange_.request();
     // What comes over the bus is no more trusted than what comes from a client.
     http1::remove_hop_by_hop(head_.headers);
+    edge_.policy_.strip_from_answer(head_.headers);
     if (!http1::is_bodiless(head_.status, request.method)) head_.headers.remove("Content-Length");
     if (match_.metadata->rewrite_location) {
       const std::string_view path = path_of(request.target);
@@ -282,11 +327,17 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     const router::Problem& problem = router::describe(code);
     http1::ResponseHead head = problem_head(code);
     if (code == ProblemCode::method_not_allowed) head.headers.add("Allow", allow);
+    if (!challenge_.empty()) head.headers.add("WWW-Authenticate", challenge_);
     head.headers.add("X-Request-Id", request_id_);
     problem_ = code;
     flags_ = problem.response_flag;
-    details_ = problem.code;
+    details_ = why_.empty() ? problem.code : why_;
     answer(head, router::problem_json(code, text.empty() ? advice(code) : text, trace_->trace_id()));
+  }
+  void refuse(Authenticator::Refusal refusal) {
+    why_ = refusal.why;
+    challenge_ = std::move(refusal.challenge);
+    answer_problem(refusal.code, {}, refusal.detail);
   }
   void refuse_method(std::string_view allow, std::string_view text = {}) {
     answer_problem(ProblemCode::method_not_allowed, allow, text);
@@ -381,6 +432,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     record.correlation_id = handle_.id();
     record.attempt = attempt_;
     record.queue_wait = queue_wait_;
+    if (who_ != nullptr) record.subject = who_->subject;
     edge_.on_request_ended(record, problem_, /*was_begun=*/true);
   }
 
@@ -389,6 +441,9 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   base::TimePoint started_;
   base::WallMillis started_wall_;
   std::shared_ptr<const RoutingView> view_;  // match_ points into it
+  Credentials credentials_;
+  Authenticator::Who who_;  // from step 4 on
+  bool is_proxied_ = false;  // by one that is trusted
   router::Match match_;
   router::Call call_;
   bool is_sent_ = false;
@@ -410,6 +465,9 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   std::string_view own_route_;
   std::string_view flags_;
   std::string_view details_;
+  std::string_view why_;   // details of a problem whose code does not tell them
+  std::string challenge_;  // for WWW-Authenticate
+  net::Pending waiting_;
   router::Dispatcher::Handle handle_;  // last: dies first, and silences the call
 };
 

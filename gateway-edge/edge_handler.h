@@ -1,17 +1,23 @@
 // The request's path through the gateway, from its head to its last byte. edge_handler.cpp reads top to bottom as that
-// path: identity, own pages, route, body, call, answer, record. One per worker.
+// path: identity, own pages, route, access, body, call, answer, record. One per worker.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "bridge/base/budget.h"
 #include "bridge/http1/http_server.h"
+#include "bridge/identity/envelope.h"
 #include "bridge/identity/header_policy.h"
+#include "bridge/net/address_set.h"
 #include "bridge/router/dispatcher.h"
 #include "bridge/telemetry/access_log.h"
 #include "bridge/telemetry/request_metrics.h"
+#include "gateway-edge/authenticator.h"
+#include "gateway-edge/gateway_config.h"
 #include "gateway-edge/routing_view.h"
 
 namespace outrigger::gateway {
@@ -25,13 +31,24 @@ class EdgeHandler final : public http1::RequestHandler {
     base::Budget* buffered = nullptr;  // for bodies on their way; outlives the handler
     telemetry::AccessFormat access_log;
     bool access_log_query = false;  // records have the query of the path, too
+    Authenticator::Options authentication = {};
+    KeySource* keys = nullptr;  // outlives the handler
+    const identity::EnvelopeSigner* envelope = nullptr;  // outlives the handler; nullptr: none is sent
+    net::AddressSet trusted_proxies = {};
+    CredentialForwarding forwarding = {};
+    std::map<std::string, CredentialForwarding, std::less<>> forwarding_by_service = {};
   };
   // References outlive the handler.
   EdgeHandler(net::EventLoop& loop, router::Dispatcher& dispatcher, const identity::HeaderPolicy& policy,
               Options options);
 
   void set_view(std::shared_ptr<const RoutingView> view);
+  // As Authenticator::set_verifier.
+  void set_verifier(std::shared_ptr<const identity::TokenVerifier> verifier) {
+    authenticator_.set_verifier(std::move(verifier));
+  }
   const telemetry::RequestMetrics& metrics() const { return metrics_; }
+  const Authenticator::Counters& authentications() const { return authenticator_.counters(); }
   // From now on what is broken off is broken off by us.
   void begin_stop() { is_stopping_ = true; }
 
@@ -48,6 +65,7 @@ class EdgeHandler final : public http1::RequestHandler {
   router::Dispatcher& dispatcher_;
   const identity::HeaderPolicy& policy_;
   Options options_;
+  Authenticator authenticator_;
   std::shared_ptr<const RoutingView> view_;
   telemetry::RequestMetrics metrics_{telemetry::RequestMetrics::Side::caller, "inbound"};
   bool is_stopping_ = false;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bridge/app/process.h"
+#include "bridge/base/check.h"
 #include "bridge/base/ids.h"
 #include "bridge/base/log.h"
 #include "bridge/net/listener.h"
@@ -40,6 +41,19 @@ http1::MessageLimits message_limits(const GatewayConfig& config) {
           .target_bytes = config.limits.target_bytes};
 }
 
+// finish_gateway has looked at both.
+identity::HeaderPolicy header_policy(const AuthConfig& auth) {
+  auto policy = identity::HeaderPolicy::make(auth.headers);
+  CHECK(policy.has_value());
+  return std::move(*policy);
+}
+std::optional<identity::EnvelopeSigner> envelope_signer(const AuthConfig& auth) {
+  if (auth.envelope_keys.empty()) return std::nullopt;
+  auto signer = identity::EnvelopeSigner::make(envelope_options(auth));
+  CHECK(signer.has_value());
+  return std::move(*signer);
+}
+
 }  // namespace
 
 // Made on the main thread, runs and dies on its own: everything in it belongs to its loop.
@@ -64,13 +78,7 @@ class Gateway::Worker {
                         gateway.control_->report_lost(instances);
                       });
                     }),
-        edge_(loop_, dispatcher_, gateway.policy_,
-              {.via = "outrigger-" + gateway.id_.substr(0, 8),
-               .request_timeout = gateway.config_.messaging.request_timeout,
-               .limits = message_limits(gateway.config_),
-               .buffered = &gateway.buffered_,
-               .access_log = gateway.config_.access_log,
-               .access_log_query = gateway.config_.access_log_query}),
+        edge_(loop_, dispatcher_, gateway.policy_, edge_options(gateway)),
         watch_timer_(loop_, [this] { watch(); }),
         drain_timer_(loop_, [this] { finish(); }) {
     // Until the control loop has looked there is nothing to route to.
@@ -127,6 +135,28 @@ class Gateway::Worker {
   }
 
  private:
+  static EdgeHandler::Options edge_options(Gateway& gateway) {
+    const GatewayConfig& config = gateway.config_;
+    EdgeHandler::Options options{.via = "outrigger-" + gateway.id_.substr(0, 8),
+                                 .request_timeout = config.messaging.request_timeout,
+                                 .limits = message_limits(config),
+                                 .buffered = &gateway.buffered_,
+                                 .access_log = config.access_log,
+                                 .access_log_query = config.access_log_query};
+    options.authentication = {.verifies = config.auth.verifies(),
+                              .allow_anonymous = config.auth.allow_anonymous,
+                              .allow_scope_header = config.auth.allow_scope_header,
+                              .enable_tenant_override = config.auth.enable_tenant_override,
+                              .claims = config.auth.claims,
+                              .cached_tokens = config.auth.cached_tokens};
+    options.envelope = gateway.envelope_ ? &*gateway.envelope_ : nullptr;
+    options.trusted_proxies = config.trusted_proxies;
+    options.forwarding = config.auth.forwarding;
+    for (const AuthConfig::Service& service : config.auth.services) {
+      options.forwarding_by_service.emplace(service.service, service.forwarding);
+    }
+    return options;
+  }
   http1::HttpServerOptions server_options(bool shares_port) {
     const GatewayConfig::Limits& limits = gateway_.config_.limits;
     http1::HttpServerOptions options;
@@ -213,6 +243,8 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
     : loop_(loop),
       config_(std::move(config)),
       names_(std::move(names)),
+      policy_(header_policy(config_.auth)),
+      envelope_(envelope_signer(config_.auth)),
       id_(base::new_process_id()),
       places_(possible_connections(config_)),
       buffered_(config_.limits.buffered_bytes),

@@ -42,9 +42,10 @@ class Gateway {
   net::EventLoop& loop_;
   GatewayConfig config_;
   frames::QueueNames names_;
+  // Of all workers, and outlive them.
   identity::HeaderPolicy policy_;
+  std::optional<identity::EnvelopeSigner> envelope_;
   std::string id_;
-  // Shared by all workers, and outlive them.
   http1::ConnectionPlaces places_;
   base::Budget buffered_;
   valkey::ValkeyBus bus_;

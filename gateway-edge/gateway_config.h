@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,93 @@
 #include "bridge/app/messaging_config.h"
 #include "bridge/app/process_config.h"
 #include "bridge/base/limits.h"
+#include "bridge/identity/envelope.h"
+#include "bridge/identity/header_policy.h"
+#include "bridge/net/address_set.h"
 #include "bridge/telemetry/access_log.h"
 
 namespace outrigger::gateway {
+
+// Whether a service gets a client's Authorization and Cookie.
+enum class Forwarding : std::uint8_t {
+  automatic,  // not with a token that the gateway verified: the service has the identity fields, and no use for the
+              // rest
+  always,
+  never,
+};
+struct CredentialForwarding {
+  Forwarding authorization = Forwarding::automatic;
+  Forwarding cookie = Forwarding::automatic;
+};
+
+struct AuthConfig {
+  enum class Mode : std::uint8_t { automatic, verify, passthrough };
+  struct Issuer {
+    std::string issuer;
+    std::vector<std::string> audiences;
+    std::string jwks_file;  // at most one of these four; none: discovery from `issuer`
+    std::string jwks_url;
+    std::string discovery_url;
+    std::string secret;
+    std::vector<std::string> algorithms;  // empty: all but HS
+    std::chrono::milliseconds clock_skew{30000};
+  };
+  struct Service {
+    std::string service;
+    CredentialForwarding forwarding;
+  };
+  struct Rule {
+    enum class Mode : std::uint8_t { add, override };
+    std::string service;  // empty: any; likewise the next two
+    std::string method;
+    std::string path;
+    Mode mode = Mode::add;
+    bool allow_anonymous = false;
+    std::vector<std::string> scopes;
+    std::vector<std::string> claims;  // NAME or NAME=VALUE
+  };
+  struct EnvelopeKey {
+    std::string id;
+    std::string secret;
+  };
+  Mode mode = Mode::automatic;
+  bool allow_anonymous = true;
+  bool enable_legacy_headers = true;
+  bool allow_scope_header = false;
+  bool enable_tenant_override = false;
+  bool deny_by_default = false;
+  identity::HeaderNames headers;
+  identity::ClaimNames claims;
+  std::vector<Issuer> issuers;
+  std::chrono::milliseconds key_refresh_interval{5 * 60 * 1000};
+  std::string key_ca_file;
+  std::size_t cached_tokens = 4096;  // per worker
+  CredentialForwarding forwarding;
+  std::vector<Service> services;
+  std::vector<Rule> rules;
+  std::vector<EnvelopeKey> envelope_keys;  // the first signs; none: no envelope
+  std::chrono::milliseconds envelope_lifetime{60000};
+  std::string envelope_issuer = "outrigger";
+
+  bool verifies() const { return mode == Mode::verify || (mode == Mode::automatic && !issuers.empty()); }
+};
+
+struct RateLimitConfig {
+  enum class Scope : std::uint8_t { instance, environment };
+  struct Rule {
+    std::string name;
+    Scope scope = Scope::instance;
+    std::vector<std::string> per;  // of service, route, tenant, subject
+    std::string service;           // empty: any; likewise the next two
+    std::string route;
+    std::string tenant;
+    std::size_t limit = 0;
+    std::chrono::milliseconds window{1000};
+    std::size_t burst = 0;  // 0: limit
+  };
+  std::chrono::milliseconds timeout{50};
+  std::vector<Rule> rules;
+};
 
 struct GatewayConfig {
   std::vector<app::ListenAddress> listen{{"0.0.0.0", 8080, {}}};
@@ -23,12 +108,10 @@ struct GatewayConfig {
     std::string region;
   } node;
   app::MessagingConfig messaging;
-  struct Auth {
-    bool allow_anonymous = true;
-    bool enable_legacy_headers = true;
-    bool allow_scope_header = false;
-    bool enable_tenant_override = false;
-  } auth;
+  AuthConfig auth;
+  RateLimitConfig rate_limit;
+  net::AddressSet trusted_proxies;  // made of the next by finish_gateway
+  std::vector<std::string> trusted_proxy_ranges;
   struct Limits {
     std::size_t body_bytes = base::limits::kBodyBytes;
     std::size_t header_bytes = base::limits::kHeaderBytes;
@@ -43,10 +126,13 @@ struct GatewayConfig {
     std::size_t buffered_bytes = base::limits::kBufferedBytes;    // likewise
   } limits;
   telemetry::AccessFormat access_log = telemetry::AccessFormat::json;  // records go to standard output
-  bool access_log_query = false;  // with the query of the path: it may hold tokens
+  bool access_log_query = false;                                       // with the query of the path: it may hold tokens
   app::ProcessConfig process;
   std::chrono::milliseconds pre_drain_wait{0};  // part of process.drain_time
 };
+
+// What the signer of envelopes is made of. REQUIRES keys.
+identity::EnvelopeOptions envelope_options(const AuthConfig& auth);
 
 // Declares every key below Gateway. `config` must outlive the table.
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config);

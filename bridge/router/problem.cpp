@@ -28,6 +28,7 @@ constexpr Problem kProblems[] = {
     {"outcome-unknown", 502, "Bad Gateway", false, flag::kUpstreamClosed},
     {"timeout", 504, "Gateway Timeout", false, flag::kUpstreamTimeout},
     {"loop-detected", 508, "Loop Detected", false, flag::kNoRoute},
+    {"keys-unavailable", 503, "Service Unavailable", true, flag::kUnauthorized},
 };
 static_assert(sizeof(kProblems) / sizeof(kProblems[0]) == kProblemCodes);
 

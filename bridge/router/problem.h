@@ -26,8 +26,9 @@ enum class ProblemCode : std::uint8_t {
   outcome_unknown,
   timeout,
   loop_detected,
+  keys_unavailable,
 };
-inline constexpr int kProblemCodes = 17;
+inline constexpr int kProblemCodes = 18;
 
 struct Problem {
   std::string_view code;           // member `code`, label of metrics: no-route

@@ -467,7 +467,61 @@ TEST(ProgramConfig, what_show_prints_reads_back_to_the_same) {
 TEST(GatewayConfig, anonymous_requests_cannot_be_refused_without_tokens) {
   const ExitNow exit = exit_in(gateway_from({}, "Gateway: { Auth: { AllowAnonymous: false } }"));
   EXPECT_EQ(exit.code, 1);
-  EXPECT_THAT(exit.err, HasSubstr("Gateway:Auth:AllowAnonymous: false, but this version cannot check tokens"));
+  EXPECT_THAT(exit.err, HasSubstr("Gateway:Auth:AllowAnonymous: false, but no tokens are verified (Gateway:Auth:Mode)"));
+}
+
+std::string auth_error(const std::string& auth, const std::string& more = {}) {
+  const ExitNow exit = exit_in(gateway_from({}, "Gateway: { Auth: { " + auth + " }" + more + " }"));
+  EXPECT_EQ(exit.code, 1) << auth;
+  return exit.err;
+}
+
+TEST(GatewayConfig, tokens_are_verified_where_there_are_issuers_unless_told_otherwise) {
+  const std::string issuer = "Issuers: [ { Issuer: \"https://id.test\" } ]";
+  EXPECT_FALSE(config_in(gateway_from({}, "")).auth.verifies());
+  EXPECT_TRUE(config_in(gateway_from({}, "Gateway: { Auth: { " + issuer + ", AllowAnonymous: false } }")).auth.verifies());
+  EXPECT_FALSE(config_in(gateway_from({}, "Gateway: { Auth: { " + issuer + ", Mode: passthrough } }")).auth.verifies());
+  EXPECT_THAT(auth_error("Mode: verify"), HasSubstr("Gateway:Auth:Mode: verify, but there are no Gateway:Auth:Issuers"));
+  EXPECT_THAT(auth_error(issuer + ", Mode: passthrough, AllowAnonymous: false"),
+              HasSubstr("nobody could be let in"));
+}
+
+TEST(GatewayConfig, issuer_has_one_source_of_keys_and_algorithms_that_go_with_it) {
+  const auto error = [](const std::string& issuer) { return auth_error("Issuers: [ { " + issuer + " } ]"); };
+  EXPECT_THAT(error("Audiences: [a]"), HasSubstr(":1:31: Gateway:Auth:Issuers:0:Issuer: is missing"));
+  EXPECT_THAT(error("Issuer: id, JwksFile: /a, JwksUrl: \"https://b\""), HasSubstr("more than one of JwksFile, JwksUrl"));
+  EXPECT_THAT(error("Issuer: id"), HasSubstr("is no URL to discover keys at: give JwksFile"));
+  EXPECT_THAT(error("Issuer: id, JwksUrl: \"file:///a\""), HasSubstr("must begin with https:// or http://"));
+  EXPECT_THAT(error("Issuer: id, JwksFile: /a, Algorithms: [none]"), HasSubstr("'none' is not one of RS256"));
+  EXPECT_THAT(error("Issuer: id, JwksFile: /a, Algorithms: [HS256]"), HasSubstr("HS256 needs a Secret"));
+  const std::string secret = "Issuer: id, Secret: 01234567890123456789012345678901";
+  EXPECT_THAT(error(secret), HasSubstr("must name HS256, HS384 or HS512"));
+  EXPECT_THAT(error(secret + ", Algorithms: [RS256]"), HasSubstr("RS256 does not go with a Secret"));
+  EXPECT_THAT(error(secret + ", Algorithms: [HS512]"), HasSubstr("Gateway:Auth:Issuers:0:Secret"));
+  EXPECT_THAT(error("Issuer: id, JwksFile: /a, ClockSkew: 61s"), HasSubstr("out of range: 0 to 1m"));
+  EXPECT_EQ(error(secret + ", Algorithms: [HS512]").find("0123456789"), std::string::npos);
+  EXPECT_THAT(auth_error("Issuers: [ { Issuer: a, JwksFile: /a }, { Issuer: a, JwksFile: /b } ]"), HasSubstr("is there twice"));
+}
+
+TEST(GatewayConfig, rules_that_nobody_could_keep_are_refused) {
+  const auto error = [](const std::string& rule) {
+    return auth_error("Issuers: [ { Issuer: \"https://id.test\" } ], Rules: [ { " + rule + " } ]");
+  };
+  EXPECT_THAT(error("AllowAnonymous: true"), HasSubstr("true needs Mode: override"));
+  EXPECT_THAT(error("AllowAnonymous: true, Mode: override, Scopes: [a]"), HasSubstr("which nobody without a token has"));
+  EXPECT_THAT(error("Path: orders"), HasSubstr("must be a path of the service's document"));
+  EXPECT_THAT(error("Method: get"), HasSubstr("must be a method in capitals"));
+  EXPECT_THAT(auth_error("Rules: [ { Scopes: [a] } ]"), HasSubstr("Gateway:Auth:Rules:0: asks for a token, but none is verified"));
+  EXPECT_THAT(auth_error("Services: [ { ForwardCookie: never } ]"), HasSubstr("Services:0:Service: is missing"));
+}
+
+TEST(GatewayConfig, envelope_prefixes_and_rates_are_looked_at_before_anything_starts) {
+  EXPECT_THAT(auth_error("Envelope: { Keys: [ { Id: a, Secret: short } ] }"), HasSubstr("Gateway:Auth:Envelope:Keys:0:Id"));
+  EXPECT_THAT(auth_error("HeaderPrefix: \"X Y\""), HasSubstr("is not a field name"));
+  EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Name: a } ] }"), HasSubstr("Rules:0:Limit: is missing"));
+  EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Limit: 1 } ] }"), HasSubstr("Rules:0:Name: is missing"));
+  EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Name: a, Limit: 1, Per: [ip] } ] }"),
+              HasSubstr("'ip' is not one of service, route, tenant, subject"));
 }
 
 TEST(GatewayConfig, node_name_fits_a_pods_and_stays_on_its_line) {
@@ -481,12 +535,10 @@ TEST(GatewayConfig, node_name_fits_a_pods_and_stays_on_its_line) {
 }
 
 TEST(ProgramConfig, keys_without_effect_are_named_when_they_are_set) {
-  const std::string file = "Gateway: { Auth: { EnableTenantOverride: true, AllowScopeHeader: false } }";
-  const ExitNow exit = exit_in(gateway_from({"--mode", "validate"}, file));
+  const std::string file = "Sidecar: { Egress: { Listen: \"127.0.0.1:5180\" } }";
+  const ExitNow exit = exit_in(sidecar_from(billing_and({"--mode", "validate"}), file));
   EXPECT_EQ(exit.code, 0);
-  EXPECT_EQ(exit.err,
-            "warning: standard input:1:42: Gateway:Auth:EnableTenantOverride has no effect in this version\n");
-  EXPECT_EQ(config_in(gateway_from({}, file)).process.warnings.size(), 1U);
+  EXPECT_EQ(exit.err, "warning: standard input:1:30: Sidecar:Egress:Listen has no effect in this version\n");
   EXPECT_THAT(exit_in(sidecar_from(billing_and({"--mode", "validate", "--egress", "127.0.0.1:5180"}))).err,
               HasSubstr("warning: --egress: Sidecar:Egress:Listen has no effect in this version"));
   EXPECT_EQ(exit_in(gateway_from({"--mode", "validate"}, kSharedFile)).err, "");
@@ -525,7 +577,8 @@ std::string another_value(const app::ConfigKey& key) {
     case app::ValueKind::text:
       break;
   }
-  return name == "Upstream"                                          ? "http://other"
+  return name == "TrustedProxies"                                    ? "10.0.0.0/8"
+         : name == "Upstream"                                          ? "http://other"
          : name == "Repeatable"                                      ? "POST /other"
          : name == "ConnectionString"                                ? "other:1"
          : name == "Mount" || name.find("Path") != std::string::npos ? "/other"

@@ -27,6 +27,7 @@ TEST(Problem, every_code_has_the_values_of_the_published_table) {
       {ProblemCode::outcome_unknown, "outcome-unknown", 502, "UC"},
       {ProblemCode::timeout, "timeout", 504, "UT"},
       {ProblemCode::loop_detected, "loop-detected", 508, "NR"},
+      {ProblemCode::keys_unavailable, "keys-unavailable", 503, "UAEX"},
   };
 
   ASSERT_EQ(std::size(expected), static_cast<std::size_t>(kProblemCodes));
