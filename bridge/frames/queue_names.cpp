@@ -124,6 +124,11 @@ bool is_entry_id(std::string_view text) {
   return dash != std::string_view::npos && is_number(text.substr(0, dash)) && is_number(text.substr(dash + 1));
 }
 
+bool is_rate_limit_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return is_url_safe(c) || c == '.'; });
+}
+
 bool is_metadata_hash(std::string_view text) {
   return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), is_url_safe);
 }
@@ -143,6 +148,7 @@ base::Result<QueueNames> QueueNames::make(NameConfig config) {
   fill(config.cancelled_template, ":cancelled:{service}");
   fill(config.dead_template, ":dead:{service}");
   fill(config.notify_template, ":notify:{queue}");
+  fill(config.rate_template, ":rate:{limit}:{bucket}");
 
   QueueNames names;
   names.config_ = std::move(config);
@@ -154,7 +160,7 @@ base::Result<QueueNames> QueueNames::make(NameConfig config) {
     std::string_view name_template;
     std::vector<std::string_view> placeholders;
   };
-  const std::array<Kind, 10> kinds{{{"ControlQueueName", c.control, {}},
+  const std::array<Kind, 11> kinds{{{"ControlQueueName", c.control, {}},
                                     {"RequestQueueTemplate", c.request_queue_template, {"service"}},
                                     {"ResponseQueueName", names.reply_template_, {"worker"}},
                                     {"InboxQueueTemplate", c.inbox_template, {"service", "instance"}},
@@ -163,7 +169,8 @@ base::Result<QueueNames> QueueNames::make(NameConfig config) {
                                     {"CancelChannelTemplate", c.cancel_template, {"service"}},
                                     {"CancelledSetTemplate", c.cancelled_template, {"service"}},
                                     {"DeadQueueTemplate", c.dead_template, {"service"}},
-                                    {"NotifyChannelTemplate", c.notify_template, {"queue"}}}};
+                                    {"NotifyChannelTemplate", c.notify_template, {"queue"}},
+                                    {"RateKeyTemplate", c.rate_template, {"limit", "bucket"}}}};
   for (const Kind& kind : kinds) {
     const std::string_view fault = template_fault(kind.name_template, kind.placeholders);
     if (!fault.empty()) return Error{Code::invalid, std::string(kind.setting).append(" ").append(fault)};
@@ -251,6 +258,11 @@ std::optional<std::string> QueueNames::service_of_request_queue(std::string_view
 
 std::string QueueNames::notify_channel(std::string_view queue) const {
   return channel(expand(config_.notify_template, {{"queue", queue}}));
+}
+
+std::string QueueNames::rate_bucket(std::string_view limit, std::string_view bucket) const {
+  const std::string tagged = std::string(config_.cluster_hash_tags ? "{rate}" : "").append(limit);
+  return expand(config_.rate_template, {{"limit", tagged}, {"bucket", bucket}});
 }
 
 std::string QueueNames::reply_stream(std::string_view gateway, unsigned worker, std::uint64_t epoch) const {

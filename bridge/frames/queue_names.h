@@ -26,6 +26,8 @@ bool is_request_id(std::string_view text);
 bool is_metadata_hash(std::string_view text);
 // Ids of stream entries: two numbers of up to 20 digits with - between them.
 bool is_entry_id(std::string_view text);
+// Names of rate limits: 1 to 64 of A-Z a-z 0-9 . _ -.
+bool is_rate_limit_name(std::string_view text);
 
 // Empty members get their default, which is made from `key_prefix`.
 struct NameConfig {
@@ -40,6 +42,7 @@ struct NameConfig {
   std::string cancelled_template = {};      // {key_prefix}:cancelled:{service}
   std::string dead_template = {};           // {key_prefix}:dead:{service}
   std::string notify_template = {};         // {key_prefix}:notify:{queue}
+  std::string rate_template = {};           // {key_prefix}:rate:{limit}:{bucket}
   std::string consumer_group = "router-gateway";
   int database = 0;                // not 0: channel names end in `:{database}`, since Pub/Sub ignores databases
   bool cluster_hash_tags = false;  // the substituted service name is `{billing}` instead of `billing`
@@ -68,6 +71,9 @@ class QueueNames {
   std::string cancelled_set(std::string_view service) const;
   std::string dead_stream(std::string_view service) const;
   std::string notify_channel(std::string_view queue) const;
+  // One script takes the buckets of several limits, so with cluster_hash_tags all of them have the tag `{rate}`.
+  // REQUIRES is_rate_limit_name(limit); `bucket` consists of the same characters.
+  std::string rate_bucket(std::string_view limit, std::string_view bucket) const;
 
   // For an operator, who asks the server which keys there are. Patterns of SCAN: each matches every name of its kind,
   // perhaps others, too; whose a name is says the second. Nothing: of no service. An empty service: of any.

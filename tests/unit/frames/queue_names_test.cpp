@@ -28,6 +28,7 @@ TEST(QueueNames, defaults_are_those_of_the_document) {
   EXPECT_EQ(names.cancelled_set("billing"), "router:cancelled:billing");
   EXPECT_EQ(names.notify_channel("router:requests:billing"), "router:notify:router:requests:billing");
   EXPECT_EQ(names.dead_stream("billing"), "router:dead:billing");
+  EXPECT_EQ(names.rate_bucket("per-tenant", "all"), "router:rate:per-tenant:all");
   EXPECT_EQ(names.consumer_group(), "router-gateway");
 }
 
@@ -57,6 +58,13 @@ TEST(QueueNames, cluster_hash_tags_put_the_service_in_braces) {
   EXPECT_EQ(names.inbox("billing", "i"), "router:inbox:{billing}:i");
   EXPECT_EQ(names.notify_channel(names.request_queue("billing")), "router:notify:router:requests:{billing}");
   EXPECT_TRUE(names.is_request_queue("router:requests:{billing}"));
+}
+
+TEST(QueueNames, all_buckets_of_rate_limits_have_one_hash_tag) {
+  const QueueNames names = names_of({.cluster_hash_tags = true});
+
+  EXPECT_EQ(names.rate_bucket("a", "1"), "router:rate:{rate}a:1");
+  EXPECT_EQ(names.rate_bucket("b", "2"), "router:rate:{rate}b:2");
 }
 
 TEST(QueueNames, configured_template_is_used) {
@@ -120,6 +128,11 @@ TEST(QueueNames, kinds_that_could_be_mistaken_for_each_other_are_refused) {
 }
 
 TEST(QueueNames, forms_of_identifiers) {
+  EXPECT_TRUE(is_rate_limit_name("per-tenant_1.x"));
+  EXPECT_TRUE(is_rate_limit_name(std::string(64, 'L')));
+  for (const std::string& bad : {std::string(), std::string(65, 'a'), std::string("a:b"), std::string("a{b"), std::string("a b")}) {
+    EXPECT_FALSE(is_rate_limit_name(bad)) << bad;
+  }
   EXPECT_TRUE(is_service_name("a"));
   EXPECT_TRUE(is_service_name("0billing.v2_x-y"));
   EXPECT_TRUE(is_service_name(std::string(63, 'a')));
