@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/gcra.h"
 #include "bridge/base/result.h"
 #include "bridge/base/unique_function.h"
 #include "bridge/frames/frame_codec.h"
@@ -172,6 +173,12 @@ struct DeadLetterLimits {
   std::size_t bytes = 0;  // as the server counts them
 };
 
+// A bucket that the rate limiters of all gateways share, under its key. Whole microseconds.
+struct RateBucket {
+  std::string key;
+  base::Gcra rate;
+};
+
 class Bus {
  public:
   virtual ~Bus() = default;
@@ -281,6 +288,11 @@ class Bus {
                    Done<bool> done) = 0;
   // False when the key is missing.
   virtual void refresh_ttl(const std::string& key, base::Duration ttl, Done<bool> done) = 0;
+
+  // Charges one request to each of these buckets, or to none if one does not admit it: in one step and one round trip, by
+  // the server's clock. Tells the backlog that each had before, in the order asked; it was charged if all of them admit
+  // theirs. A bucket's key ends when the bucket is full again. REQUIRES at least one bucket; no key stands twice.
+  virtual void charge(std::vector<RateBucket> buckets, Done<std::vector<base::Duration>> done) = 0;
 
   // Connections of their own. Handlers outlive the returned objects.
   virtual std::unique_ptr<GroupReader> make_group_reader(std::string consumer, GroupReaderHandler& handler) = 0;

@@ -1,5 +1,6 @@
-// The Lua scripts of the bus: rare work that must happen in one step, many ids per call. KEYS[1] is the queue, ARGV[1]
-// the group; what else they take stands above each. None touches keys of two services (cluster slots).
+// The Lua scripts of the bus: rare work that must happen in one step, many ids per call; and the one per request that an
+// operator may ask for, kCharge. KEYS[1] is the queue, ARGV[1] the group; what else they take stands above each. None
+// touches keys of two services (cluster slots).
 #pragma once
 
 #include <string>
@@ -307,5 +308,26 @@ end
 if later(ARGV[2], last) then redis.call('XSETID', KEYS[1], ARGV[2]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return made)lua";
+
+// KEYS: buckets of rate limits; ARGV: interval in microseconds and burst of each. base/gcra.h in Lua: a key holds the
+// theoretical arrival time in microseconds since 1970, exact in a double until 2255. All are read before one is written.
+inline constexpr char kCharge[] = R"lua(
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local backlogs, admitted = {}, true
+for i, key in ipairs(KEYS) do
+  local interval = tonumber(ARGV[2 * i - 1])
+  local room = interval * ARGV[2 * i]
+  local ahead = (tonumber(redis.call('GET', key)) or now) - now
+  backlogs[i] = math.max(0, math.min(ahead, room))
+  admitted = admitted and backlogs[i] + interval <= room
+end
+if admitted then
+  for i, key in ipairs(KEYS) do
+    local ahead = backlogs[i] + ARGV[2 * i - 1]
+    redis.call('SET', key, string.format('%.0f', now + ahead), 'PX', string.format('%.0f', math.ceil(ahead / 1000)))
+  end
+end
+return backlogs)lua";
 
 }  // namespace outrigger::valkey::scripts

@@ -687,6 +687,31 @@ void ValkeyBus::refresh_ttl(const std::string& key, base::Duration ttl, Done<boo
             [](const Reply& reply) -> base::Result<bool> { return reply.integer() == 1; });
 }
 
+void ValkeyBus::charge(std::vector<messaging::RateBucket> buckets, Done<std::vector<base::Duration>> done) {
+  using std::chrono::microseconds;
+  if (refuse_if_down(done)) return;
+  const std::size_t asked = buckets.size();
+  std::string& out = link_.begin_command();
+  append_command_header(out, 3 + 3 * asked);
+  append_argument(out, "EVAL");
+  append_argument(out, scripts::kCharge);
+  append_argument(out, std::to_string(asked));
+  for (const messaging::RateBucket& bucket : buckets) append_argument(out, bucket.key);
+  for (const messaging::RateBucket& bucket : buckets) {
+    append_argument(out, std::to_string(std::chrono::ceil<microseconds>(bucket.rate.interval).count()));
+    append_argument(out, std::to_string(bucket.rate.burst));
+  }
+  // What the server refuses is told of the script, not of a key: every caller has another one, and the cause is the same.
+  link_.expect("script charge", {}, [asked, done = std::move(done)](base::Result<Reply> reply) mutable {
+    if (!done) return;
+    if (!reply) return done(reply.error());
+    if (reply->size() != asked) return done(unexpected());
+    std::vector<base::Duration> backlogs;
+    for (std::size_t i = 0; i < asked; ++i) backlogs.emplace_back(microseconds((*reply)[i].integer()));
+    done(std::move(backlogs));
+  });
+}
+
 std::unique_ptr<messaging::GroupReader> ValkeyBus::make_group_reader(std::string consumer,
                                                                      messaging::GroupReaderHandler& handler) {
   return std::make_unique<ValkeyGroupReader>(*this, options_.group, std::move(consumer), handler);

@@ -1,5 +1,5 @@
 // The bus over a Valkey (or Redis 7) server: one pipelined command connection, and connections of their own for every
-// blocking reader and subscription. Rare multi-step work is Lua (scripts.h); nothing per request is.
+// blocking reader and subscription. Rare multi-step work is Lua (scripts.h); nothing per request is, but for charge().
 #pragma once
 
 #include <map>
@@ -91,6 +91,7 @@ class ValkeyBus final : public messaging::Bus, private LinkHandler {
   void set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
            messaging::Done<bool> done) override;
   void refresh_ttl(const std::string& key, base::Duration ttl, messaging::Done<bool> done) override;
+  void charge(std::vector<messaging::RateBucket> buckets, messaging::Done<std::vector<base::Duration>> done) override;
   std::unique_ptr<messaging::GroupReader> make_group_reader(std::string consumer,
                                                             messaging::GroupReaderHandler& handler) override;
   std::unique_ptr<messaging::CursorReader> make_cursor_reader(std::vector<Cursor> cursors,

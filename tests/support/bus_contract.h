@@ -830,6 +830,77 @@ TYPED_TEST_P(BusContract, keys_are_set_read_and_end) {
   EXPECT_EQ(get(), std::nullopt);
 }
 
+// The buckets refill slowly, so that it does not matter how much time passes between the steps.
+TYPED_TEST_P(BusContract, buckets_are_charged_all_or_none_and_by_every_bus) {
+  using std::chrono::hours;
+  const auto other = this->connected_bus();
+  const messaging::RateBucket wide{"router:rate:wide:all", {hours(1), 5}};
+  const messaging::RateBucket narrow{"router:rate:narrow:all", {hours(2), 2}};
+  // Hours of backlog before, rounded: what refilled meanwhile is less than half an hour.
+  const auto charge = [&](messaging::Bus& bus, std::vector<messaging::RateBucket> buckets) {
+    std::vector<std::int64_t> found;
+    for (const base::Duration backlog : this->template get<std::vector<base::Duration>>(
+             [&](auto done) { bus.charge(buckets, std::move(done)); })) {
+      found.push_back(std::chrono::round<hours>(backlog).count());
+    }
+    return found;
+  };
+  using Hours = std::vector<std::int64_t>;
+
+  EXPECT_EQ(charge(*this->bus_, {wide, narrow}), (Hours{0, 0}));
+  EXPECT_EQ(charge(*other, {narrow, wide}), (Hours{2, 1}));
+  EXPECT_EQ(charge(*this->bus_, {wide, narrow}), (Hours{2, 4})) << "narrow is used up: neither is charged";
+  EXPECT_EQ(charge(*other, {wide}), (Hours{2}));
+  EXPECT_EQ(charge(*this->bus_, {wide}), (Hours{3}));
+}
+
+TYPED_TEST_P(BusContract, bucket_refills_with_time_and_its_key_ends_when_it_is_full) {
+  const messaging::RateBucket bucket{"router:rate:quick:all", {std::chrono::milliseconds(200), 2}};
+  const auto charge = [&] {
+    return this->template get<std::vector<base::Duration>>([&](auto done) { this->bus_->charge({bucket}, std::move(done)); });
+  };
+  const auto key = [&] {
+    return this->template get<std::optional<std::string>>([&](auto done) { this->bus_->get(bucket.key, std::move(done)); });
+  };
+  EXPECT_EQ(charge(), std::vector<base::Duration>{base::Duration(0)});
+
+  EXPECT_TRUE(this->fixture_.run_until([&] {
+    this->fixture_.pass_time(std::chrono::milliseconds(50));
+    return !key().has_value();
+  }));
+  EXPECT_EQ(charge(), std::vector<base::Duration>{base::Duration(0)});
+}
+
+// A stricter rule, or a server whose clock was set back: an empty bucket, not one that is closed for a year.
+TYPED_TEST_P(BusContract, bucket_far_ahead_is_empty_and_no_more) {
+  const std::string key = "router:rate:odd:all";
+  this->template get<bool>([&](auto done) {
+    this->bus_->set(key, "4000000000000000", std::chrono::hours(1), false, std::move(done));
+  });
+
+  const auto backlogs = this->template get<std::vector<base::Duration>>([&](auto done) {
+    this->bus_->charge({{key, {std::chrono::hours(1), 3}}}, std::move(done));
+  });
+
+  EXPECT_EQ(backlogs, std::vector<base::Duration>{std::chrono::hours(3)});
+}
+
+TYPED_TEST_P(BusContract, charge_says_what_the_server_refuses) {
+  const messaging::RateBucket bucket{"router:rate:a:all", {std::chrono::hours(1), 3}};
+  const auto fault = [&](std::vector<messaging::RateBucket> buckets) {
+    return this->template error<std::vector<base::Duration>>(
+        [&](auto done) { this->bus_->charge(buckets, std::move(done)); });
+  };
+  this->publish("router:stream", {.may_create = true});
+
+  EXPECT_EQ(fault({bucket, {"router:stream", bucket.rate}}), base::Code::refused);
+  this->fixture_.set_out_of_memory(true);
+  EXPECT_EQ(fault({bucket}), base::Code::overloaded);
+  this->fixture_.set_out_of_memory(false);
+  EXPECT_EQ(this->template get<std::vector<base::Duration>>([&](auto done) { this->bus_->charge({bucket}, std::move(done)); }),
+            std::vector<base::Duration>{base::Duration(0)}) << "neither refusal had charged it";
+}
+
 TYPED_TEST_P(BusContract, alive_subscription_is_counted_while_it_lives) {
   const auto count = [&] {
     return this->template get<std::vector<std::uint64_t>>([&](auto done) {
@@ -976,6 +1047,9 @@ REGISTER_TYPED_TEST_SUITE_P(BusContract, connects_and_learns_the_incarnation, pu
                             queue_is_removed_only_when_nobody_uses_it, scripts_tell_that_the_group_is_missing,
                             ensure_stream_makes_it_once_and_above_the_cursor, ensured_stream_ends_unless_refreshed,
                             trim_deletes_up_to_and_including_the_id, keys_are_set_read_and_end,
+                            buckets_are_charged_all_or_none_and_by_every_bus,
+                            bucket_refills_with_time_and_its_key_ends_when_it_is_full,
+                            bucket_far_ahead_is_empty_and_no_more, charge_says_what_the_server_refuses,
                             alive_subscription_is_counted_while_it_lives,
                             cursor_reader_sees_everything_after_its_cursors,
                             cursor_reader_goes_on_after_a_lost_connection, lost_connections_are_told_and_come_back,

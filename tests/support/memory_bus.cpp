@@ -1206,6 +1206,32 @@ void MemoryBus::refresh_ttl(const std::string& key, base::Duration ttl, Done<boo
   });
 }
 
+void MemoryBus::charge(std::vector<messaging::RateBucket> buckets, Done<std::vector<base::Duration>> done) {
+  submit(Op::charge, std::move(done),
+         [buckets = std::move(buckets)](MemoryServer& server) -> Result<std::vector<base::Duration>> {
+           const std::chrono::microseconds now = std::chrono::milliseconds(server.now_ms());
+           std::vector<base::Duration> backlogs;
+           bool is_admitted = true;
+           for (const messaging::RateBucket& bucket : buckets) {
+             const MemoryServer::Key* key = server.find(bucket.key);
+             const std::string* text = key == nullptr ? nullptr : std::get_if<std::string>(&key->value);
+             if (key != nullptr && text == nullptr) return wrong_type();
+             const std::chrono::microseconds arrival = text == nullptr ? now : std::chrono::microseconds(std::stoll(*text));
+             backlogs.push_back(bucket.rate.backlog(arrival - now));
+             is_admitted = is_admitted && bucket.rate.admits(backlogs.back());
+           }
+           if (!is_admitted) return backlogs;
+           if (server.is_out_of_memory_) return out_of_memory();
+           for (std::size_t i = 0; i < buckets.size(); ++i) {
+             const base::Duration ahead = backlogs[i] + buckets[i].rate.interval;
+             const auto arrival = now + std::chrono::duration_cast<std::chrono::microseconds>(ahead);
+             server.keys_[buckets[i].key] = {std::to_string(arrival.count()),
+                                             server.now_ms() + std::chrono::ceil<std::chrono::milliseconds>(ahead).count()};
+           }
+           return backlogs;
+         });
+}
+
 std::unique_ptr<messaging::GroupReader> MemoryBus::make_group_reader(std::string consumer,
                                                                      messaging::GroupReaderHandler& handler) {
   return std::make_unique<GroupReaderLink>(*this, std::move(consumer), handler);

@@ -26,7 +26,7 @@ namespace outrigger::tests {
 enum class Op : std::uint8_t {
   publish, settle, note_delivered, ensure_group, renew, hand_back, own_pending, pending_entries, read_entries, claim, take,
   sweep, remove_consumer, remove_unused, queue_length, queue_statistics, consumers, ensure_stream, trim, remove_key,
-  subscribers, get, set, refresh_ttl, bury, tell, cancel, cancelled,
+  subscribers, get, set, refresh_ttl, bury, tell, cancel, cancelled, charge,
   read, unblock, read_cursor, subscribe
 };
 
@@ -269,6 +269,7 @@ class MemoryBus final : public messaging::Bus {
   void set(const std::string& key, std::string value, base::Duration ttl, bool only_if_absent,
            messaging::Done<bool> done) override;
   void refresh_ttl(const std::string& key, base::Duration ttl, messaging::Done<bool> done) override;
+  void charge(std::vector<messaging::RateBucket> buckets, messaging::Done<std::vector<base::Duration>> done) override;
   std::unique_ptr<messaging::GroupReader> make_group_reader(std::string consumer,
                                                             messaging::GroupReaderHandler& handler) override;
   std::unique_ptr<messaging::CursorReader> make_cursor_reader(std::vector<Cursor> cursors,

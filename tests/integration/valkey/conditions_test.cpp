@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "tests/integration/valkey/valkey_test.h"
 
 namespace outrigger::tests {
@@ -157,6 +159,27 @@ TEST_F(ValkeyConditions, round_trip_and_reconnects_are_measured) {
   EXPECT_EQ(bus_->status().reconnects, 0u);
   server_->cli({"CLIENT", "KILL", "TYPE", "normal"});
   ASSERT_TRUE(loop_.run_until("the reconnect", [&] { return bus_->status().reconnects == 1; }));
+}
+
+// Of what is said of the second key nothing is new: every caller has another one.
+TEST_F(ValkeyConditions, rate_limits_are_permitted_by_the_documented_rule_and_refusals_are_told_of_the_script) {
+  const std::string begin = "ACL SETUSER gateway on >gateway-secret ";
+  std::ifstream page(OUTRIGGER_SOURCE_DIR "/docs/valkey.md");
+  std::string rule;
+  while (std::getline(page, rule) && !rule.starts_with(begin)) {}
+  ASSERT_FALSE(rule.empty());
+  const auto bus = bus_as(rule.substr(begin.size()));
+  ASSERT_TRUE(becomes(*bus, "ok"));
+  const auto charge = [&](const std::string& key) {
+    return fault<std::vector<base::Duration>>([&](auto done) { bus->charge({{key, {1h, 3}}}, std::move(done)); });
+  };
+
+  EXPECT_EQ(charge("router:rate:a:all"), "");
+  EXPECT_EQ(charge("router:rates:a:all"), "forbidden");
+  EXPECT_EQ(charge("router:rates:b:all"), "forbidden");
+  EXPECT_EQ(bus->status().condition, "no-permission");
+  EXPECT_THAT(bus->status().problem, HasSubstr("(script charge)"));
+  EXPECT_FALSE(bus->status().refuses_writes);
 }
 
 }  // namespace

@@ -277,5 +277,27 @@ TEST_F(ValkeyScripts, queue_statistics_of_another_kind_of_key_are_an_error) {
             "");
 }
 
+// As docs/protocol.md has it.
+TEST_F(ValkeyScripts, charged_bucket_holds_the_microsecond_it_is_full_again_and_ends_then) {
+  const messaging::RateBucket bucket{"router:rate:a:all", {10min, 3}};
+  const auto micros = [&] {
+    const std::string time = server_->cli({"TIME"});
+    return std::stoll(time) * 1'000'000 + std::stoll(time.substr(time.find('\n') + 1));
+  };
+  const std::int64_t before = micros();
+
+  get<std::vector<base::Duration>>([&](auto done) { bus_->charge({bucket}, std::move(done)); });
+  get<std::vector<base::Duration>>([&](auto done) { bus_->charge({bucket}, std::move(done)); });
+
+  const std::int64_t arrival = std::stoll(server_->cli({"GET", bucket.key}));
+  const std::int64_t after = micros();
+  constexpr std::int64_t kTwenty = 20LL * 60 * 1'000'000;
+  EXPECT_GE(arrival, before + kTwenty);
+  EXPECT_LE(arrival, after + kTwenty);
+  const std::int64_t ends = std::stoll(server_->cli({"PEXPIRETIME", bucket.key})) * 1000;
+  EXPECT_GE(ends, arrival - 1000);  // the server's milliseconds are cut off
+  EXPECT_LE(ends, after + kTwenty + 1000);
+}
+
 }  // namespace
 }  // namespace outrigger::tests
