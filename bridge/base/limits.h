@@ -40,6 +40,13 @@ inline constexpr std::size_t kUnchargedBytes = 16 * kKiB;  // of each holder: se
 inline constexpr auto kPressedTimeout = 5s;
 inline constexpr std::size_t kPressedRate = 16 * kKiB;     // bytes/s
 inline constexpr int kRequestsPerTurn = 128;               // of one connection: about a millisecond of our own answers
+// Rate limits (Gateway:RateLimit).
+inline constexpr std::size_t kRateLimitRules = 64;      // each is compared with every request
+inline constexpr std::size_t kRateBuckets = 64 * 1024;  // per rule in memory, 1.2 MiB: callers in debt at one time
+inline constexpr auto kRateLimitRefill = 31 * 24h;      // of the slowest bucket: a month is the longest quota people sell
+inline constexpr auto kRateLimitTimeout = 50ms;         // a hundred round trips to a healthy bus; longer is not worth a limit
+inline constexpr int kRateLimitFailures = 5;            // in a row: no coincidence any more
+inline constexpr auto kRateLimitOpenTime = 1s;          // as long as the bus needs at most to try to connect again
 // Toward a service.
 inline constexpr auto kConnectTimeout = 3s;       // it is beside us; a lost SYN is repeated after 1 s
 inline constexpr auto kServiceIdleTimeout = 4s;   // Node.js closes after 5 s: we let go first
