@@ -146,6 +146,7 @@ void GatewayMetrics::write(MetricsWriter& out) const {
   app::write_process_metrics(out);
   merged_.write(out);
   write_calls(out);
+  write_rate_limits(out);
   write_queues(out);
   write_instances(out);
   write_bus(out);
@@ -207,6 +208,26 @@ void GatewayMetrics::write_calls(MetricsWriter& out) const {
              "Threads whose counts here are those of an earlier scrape, since they did not answer this one.", silent);
   out.single(MetricType::counter, "outrigger_scrapes_incomplete_total",
              "Scrapes that went out before every thread and queue had answered.", incomplete_);
+}
+
+void GatewayMetrics::write_rate_limits(MetricsWriter& out) const {
+  if (rate_limits_ == nullptr || rate_limits_->rules().empty()) return;
+  RateLimitCounters sum;
+  sum.limited.resize(rate_limits_->rules().size());
+  for (const Worker& worker : workers_) sum.add(worker.last.rate_limits);
+  out.family(MetricType::counter, "outrigger_rate_limited_total", "Requests refused with 429, by the rule they were told.");
+  for (std::size_t i = 0; i < sum.limited.size(); ++i) {
+    const RateLimitRule& rule = rate_limits_->rules()[i];
+    out.sample({{"rule", rule.name}, {"scope", name_of(rule.scope)}}, sum.limited[i]);
+  }
+  out.family(MetricType::counter, "outrigger_rate_limit_fail_open_total",
+             "Requests that passed without the environment's rate limits, since the bus did not count them.");
+  for (std::size_t i = 0; i < kRateLimitFailOpens; ++i) {
+    out.sample({{"reason", name_of(static_cast<RateLimitFailOpen>(i))}}, sum.failed_open[i]);
+  }
+  out.single(MetricType::counter, "outrigger_rate_limit_evictions_total",
+             "Callers' counts in memory that were forgotten early, since too many were counted at one time.",
+             rate_limits_->evictions());
 }
 
 void GatewayMetrics::write_queues(MetricsWriter& out) const {

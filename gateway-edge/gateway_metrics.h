@@ -21,6 +21,7 @@
 #include "bridge/router/dispatcher.h"
 #include "bridge/telemetry/request_metrics.h"
 #include "gateway-edge/control.h"
+#include "gateway-edge/rate_limits.h"
 
 namespace outrigger::gateway {
 
@@ -35,6 +36,7 @@ struct WorkerReport {
   std::uint64_t connections = 0;
   http1::HttpServerCounters http;
   app::BusNumbers bus;
+  RateLimitCounters rate_limits;
   bool is_final = false;  // the worker has drained, and is asked no more
 };
 
@@ -54,6 +56,8 @@ class GatewayMetrics final : public app::MetricsSource {
                  const Control& control, const frames::QueueNames& names, Shares shares, std::size_t workers,
                  AskWorkers ask_workers);
 
+  // Shows the families of rate limits; they outlive this object. Without rules there is nothing to show.
+  void set_rate_limits(const RateLimits& limits) { rate_limits_ = &limits; }
   // Also one that comes late or unasked: it is newer than what is there.
   void on_report(std::size_t worker, std::uint64_t scrape, WorkerReport report);
 
@@ -75,6 +79,7 @@ class GatewayMetrics final : public app::MetricsSource {
   void answered();
   void finish();
   void write_calls(telemetry::MetricsWriter& out) const;
+  void write_rate_limits(telemetry::MetricsWriter& out) const;
   void write_queues(telemetry::MetricsWriter& out) const;
   void write_instances(telemetry::MetricsWriter& out) const;
   void write_bus(telemetry::MetricsWriter& out) const;
@@ -84,6 +89,7 @@ class GatewayMetrics final : public app::MetricsSource {
   const Control& control_;
   const frames::QueueNames& names_;
   Shares shares_;
+  const RateLimits* rate_limits_ = nullptr;
   AskWorkers ask_workers_;
   net::Timer deadline_;
   std::vector<Worker> workers_;

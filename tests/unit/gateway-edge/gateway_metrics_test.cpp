@@ -92,6 +92,34 @@ TEST_F(GatewayMetricsTest, silent_thread_keeps_its_counts_and_is_told_of) {
   EXPECT_THAT(scrape(kCollectTime), HasSubstr("route=\"/billing/1\",method=\"GET\",code=\"200\"} 5\n"));
 }
 
+TEST_F(GatewayMetricsTest, rate_limits_of_all_threads_are_added_up_and_stand_at_0_from_the_start) {
+  EXPECT_THAT(scrape(), Not(HasSubstr("rate_limit")));
+  const RateLimits limits({{.name = "per-tenant", .limit = 5, .window = 1s},
+                           {.name = "all", .scope = RateLimitScope::environment, .limit = 5, .window = 1s}});
+  metrics_->set_rate_limits(limits);
+
+  const std::string page = scrape();
+  EXPECT_THAT(page, HasSubstr("outrigger_rate_limited_total{rule=\"per-tenant\",scope=\"instance\"} 0\n"));
+  EXPECT_THAT(page, HasSubstr("outrigger_rate_limited_total{rule=\"all\",scope=\"environment\"} 0\n"));
+  for (const std::string reason : {"disconnected", "timeout", "refused", "circuit_open"}) {
+    EXPECT_THAT(page, HasSubstr("outrigger_rate_limit_fail_open_total{reason=\"" + reason + "\"} 0\n"));
+  }
+  EXPECT_THAT(page, HasSubstr("outrigger_rate_limit_evictions_total 0\n"));
+
+  is_silent_[0] = is_silent_[1] = true;
+  for (std::size_t worker = 0; worker < 2; ++worker) {
+    WorkerReport report = report_of(worker);
+    report.rate_limits.limited = {1, worker};
+    report.rate_limits.failed_open[1] = 3;
+    metrics_->on_report(worker, 2, std::move(report));
+  }
+
+  const std::string later = scrape(kCollectTime);
+  EXPECT_THAT(later, HasSubstr("outrigger_rate_limited_total{rule=\"per-tenant\",scope=\"instance\"} 2\n"));
+  EXPECT_THAT(later, HasSubstr("outrigger_rate_limited_total{rule=\"all\",scope=\"environment\"} 1\n"));
+  EXPECT_THAT(later, HasSubstr("outrigger_rate_limit_fail_open_total{reason=\"timeout\"} 6\n"));
+}
+
 TEST_F(GatewayMetricsTest, thread_that_has_drained_is_not_waited_for) {
   WorkerReport last = report_of(1, 7);
   last.is_final = true;
