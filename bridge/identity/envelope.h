@@ -35,7 +35,7 @@ struct EnvelopeKey {
 
 struct EnvelopeOptions {
   std::vector<EnvelopeKey> keys;   // the first one signs; the others are only accepted by verify(), while keys change
-  std::string issuer = "outrigger";  // member `iss`: which gateway or environment; 1 to 256 visible ASCII characters
+  std::string issuer = "outrigger";  // member `iss`, for logs: which gateway; 1 to 256 visible ASCII characters
   // 1 s to 1 h. Twice the usual RequestTimeout: who gets a request in time gets it with a valid envelope even if clocks are
   // a little apart; and short, since whoever captures one can use it for as long.
   std::chrono::seconds lifetime{60};

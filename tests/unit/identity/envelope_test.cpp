@@ -4,8 +4,10 @@
 #include <openssl/hmac.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <sstream>
 #include <thread>
 
 namespace outrigger::identity {
@@ -41,12 +43,6 @@ Principal ada() {
   principal.tenant = "acme";
   principal.project = "apollo";
   principal.scopes = {"orders:read", "orders:write"};
-  return principal;
-}
-
-Principal nobody() {
-  Principal principal;
-  principal.actor = "anonymous";
   return principal;
 }
 
@@ -95,6 +91,17 @@ std::string hmac(std::string_view secret, std::string_view input) {
   return base64url({reinterpret_cast<const char*>(digest), size});
 }
 
+TEST(Envelope, the_page_shows_what_the_signer_makes) {
+  std::ifstream file(OUTRIGGER_SOURCE_DIR "/docs/identity.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  std::string shown;
+  const base::HeaderList headers = sign(make_signer(), ada());
+  for (const base::HeaderField line : headers) shown.append(line.name).append(": ").append(line.value).append("\n");
+  EXPECT_THAT(page.str(), HasSubstr("```http envelope\n" + shown + "```\n"));
+  EXPECT_THAT(page.str(), HasSubstr("```json envelope\n" + json_of(make_signer(), headers) + "\n```\n"));
+}
+
 TEST(Envelope, signs_every_field_in_one_text) {
   const base::HeaderList headers = sign(make_signer(), ada());
   ASSERT_EQ(headers.size(), 6u);
@@ -116,7 +123,7 @@ TEST(Envelope, has_every_member_in_a_fixed_order) {
 }
 
 TEST(Envelope, says_that_nobody_in_particular_asks) {
-  const std::string json = json_of(make_signer(), sign(make_signer(), nobody()));
+  const std::string json = json_of(make_signer(), sign(make_signer(), anonymous_principal()));
   EXPECT_THAT(json, HasSubstr(R"("rid":"8c6f0e2d4b1a49d7a35c7e9f10b2d4c6","actor":"anonymous","scopes":[]})"));
   EXPECT_THAT(json, testing::Not(HasSubstr("token_iss")));
 }
