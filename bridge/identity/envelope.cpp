@@ -12,6 +12,7 @@
 
 #include "bridge/base/check.h"
 #include "bridge/base/log.h"
+#include "bridge/identity/base64url.h"
 
 namespace outrigger::identity {
 namespace {
@@ -24,8 +25,7 @@ enum Field : std::size_t { kEnvelope, kSignature, kAlg, kKid, kIat, kExp };
 // signed, or how, does not change under this name: services check it.
 constexpr std::string_view kVersion = "identity-envelope-v1";
 constexpr std::string_view kAlgorithm = "HS256";
-constexpr std::size_t kDigestBytes = 32;
-using Digest = std::array<unsigned char, kDigestBytes>;
+using Digest = std::array<unsigned char, 32>;
 
 base::Error invalid(std::string detail) {
   return {base::Code::invalid, std::move(detail)};
@@ -39,36 +39,6 @@ bool is_key_id(std::string_view text) {
   return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
   });
-}
-
-// RFC 4648 section 5, without padding.
-constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-template <class Bytes>
-void append_base64url(std::string& out, const Bytes& bytes) {
-  std::uint32_t bits = 0;
-  unsigned count = 0;
-  for (const auto byte : bytes) {
-    bits = (bits << 8 | static_cast<unsigned char>(byte)) & 0xFFFF;
-    for (count += 8; count >= 6; count -= 6) out.push_back(kAlphabet[bits >> (count - 6) & 63]);
-  }
-  if (count > 0) out.push_back(kAlphabet[bits << (6 - count) & 63]);
-}
-
-// nullopt: padding, a character outside the alphabet, a length that no text has.
-std::optional<std::string> decode_base64url(std::string_view text) {
-  if (text.size() % 4 == 1) return std::nullopt;
-  std::string bytes;
-  std::uint32_t bits = 0;
-  unsigned count = 0;
-  for (const char c : text) {
-    const std::size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = (bits << 6 | static_cast<std::uint32_t>(value)) & 0xFFFF;
-    count += 6;
-    if (count >= 8) bytes.push_back(static_cast<char>(bits >> (count -= 8) & 255));
-  }
-  return bytes;
 }
 
 // Seconds since 1970 as the gateway writes them: no sign, no leading zero, good until the year 33658.
@@ -89,10 +59,14 @@ const EVP_MD* sha256() {
   return digest;
 }
 
-Digest hash(std::string_view text) {
+std::string base64url_of(const Digest& digest) {
+  return encode_base64url({reinterpret_cast<const char*>(digest.data()), digest.size()});
+}
+
+std::string hash_of(std::string_view text) {
   Digest digest;
   CHECK(EVP_Digest(text.data(), text.size(), digest.data(), nullptr, sha256(), nullptr) == 1);
-  return digest;
+  return base64url_of(digest);
 }
 
 EVP_MAC_CTX* new_mac(std::string_view secret) {
@@ -102,8 +76,8 @@ EVP_MAC_CTX* new_mac(std::string_view secret) {
   char name[] = "SHA256";
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
                                    OSSL_PARAM_construct_end()};
-  CHECK(context != nullptr && EVP_MAC_init(context, reinterpret_cast<const unsigned char*>(secret.data()), secret.size(),
-                                           parameters) == 1);
+  CHECK(context != nullptr &&
+        EVP_MAC_init(context, reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), parameters) == 1);
   return context;
 }
 
@@ -116,15 +90,13 @@ void append_text(std::string& json, std::string_view name, std::string_view valu
 
 // All members in this order; what there is no value for is left out, but for `scopes`.
 std::string envelope_json(std::string_view issuer, const Principal& principal, const EnvelopeFacts& facts) {
-  std::string target_hash;
-  append_base64url(target_hash, hash(facts.target));
   std::string json;
   json.reserve(512);
   append_text(json, "iss", issuer);
   append_text(json, "aud", facts.service);
   append_text(json, "method", facts.method);
   append_text(json, "host", facts.host);
-  append_text(json, "target_sha256", target_hash);
+  append_text(json, "target_sha256", hash_of(facts.target));
   append_text(json, "rid", facts.request_id);
   append_text(json, "actor", principal.actor);
   append_text(json, "sub", principal.subject);
@@ -157,9 +129,7 @@ std::string signature_of(const EVP_MAC_CTX* keyed, std::string_view input) {
   CHECK(mac != nullptr && EVP_MAC_update(mac, reinterpret_cast<const unsigned char*>(input.data()), input.size()) == 1 &&
         EVP_MAC_final(mac, digest.data(), &size, digest.size()) == 1 && size == digest.size());
   EVP_MAC_CTX_free(mac);
-  std::string text;
-  append_base64url(text, digest);
-  return text;
+  return base64url_of(digest);
 }
 
 }  // namespace
@@ -206,10 +176,7 @@ void EnvelopeSigner::sign(const Principal& principal, const EnvelopeFacts& facts
   DCHECK(!facts.service.empty());
   const auto iat = std::chrono::floor<std::chrono::seconds>(now);
   const auto exp = iat + std::max(lifetime_, std::chrono::ceil<std::chrono::seconds>(facts.timeout));
-  std::string envelope;
-  const std::string json = envelope_json(issuer_, principal, facts);
-  envelope.reserve(json.size() / 3 * 4 + 4);
-  append_base64url(envelope, json);
+  const std::string envelope = encode_base64url(envelope_json(issuer_, principal, facts));
   const Key& key = keys_.front();
   const std::string iat_text = std::to_string(iat.count());
   const std::string exp_text = std::to_string(exp.count());

@@ -34,7 +34,7 @@ struct EnvelopeKey {
 };
 
 struct EnvelopeOptions {
-  std::vector<EnvelopeKey> keys;   // the first one signs; the others are only accepted by verify(), while keys change
+  std::vector<EnvelopeKey> keys;     // the first one signs; the others are only accepted by verify(), while keys change
   std::string issuer = "outrigger";  // member `iss`, for logs: which gateway; 1 to 256 visible ASCII characters
   // 1 s to 1 h. Twice the usual RequestTimeout: who gets a request in time gets it with a valid envelope even if clocks are
   // a little apart; and short, since whoever captures one can use it for as long.
@@ -59,7 +59,7 @@ class EnvelopeSigner {
   // one id, or a value outside of what is said above.
   static base::Result<EnvelopeSigner> make(EnvelopeOptions options);
 
-  // Appends the six fields to `headers`: after what a client sent in their names was removed. 3 us.
+  // Appends the six fields to `headers`: after what a client sent in their names was removed. About 2 us.
   void sign(const Principal& principal, const EnvelopeFacts& facts, base::WallMillis now, base::HeaderList& headers) const;
 
   // For tools and tests: the envelope's JSON text, if the six fields are there once each, a key of ours made the

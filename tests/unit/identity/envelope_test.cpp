@@ -32,7 +32,9 @@ EnvelopeSigner make_signer(EnvelopeOptions options) {
   EXPECT_TRUE(signer) << signer.error().detail;
   return std::move(*signer);
 }
-EnvelopeSigner make_signer() { return make_signer(options_with({{"2026-01", kSecret}})); }
+EnvelopeSigner make_signer() {
+  return make_signer(options_with({{"2026-01", kSecret}}));
+}
 
 Principal ada() {
   Principal principal;
@@ -165,8 +167,8 @@ TEST(Envelope, each_fact_and_each_field_changes_what_is_signed) {
     request.*fact = "other";
     seen.push_back(field(sign(signer, ada(), request), "-Signature"));
   }
-  for (auto Principal::*text : {&Principal::actor, &Principal::subject, &Principal::issuer, &Principal::tenant,
-                                &Principal::project}) {
+  for (auto Principal::*text :
+       {&Principal::actor, &Principal::subject, &Principal::issuer, &Principal::tenant, &Principal::project}) {
     Principal principal = ada();
     principal.*text = "other";
     seen.push_back(field(sign(signer, principal), "-Signature"));
