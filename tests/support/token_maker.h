@@ -28,7 +28,8 @@ class TokenMaker {
 
   const std::string& key_id() const { return key_id_; }
   const std::string& algorithm() const { return algorithm_; }
-  std::string secret_text() const { return secret_; }
+  // For signatures of other kinds than signature() makes; null with a secret.
+  EVP_PKEY* key() const { return key_.get(); }
 
   // kty, its parameters, kid and use, no alg; `more` is put in before the end (`,"alg":"RS256"`).
   std::string jwk(std::string_view more = {}) const;
