@@ -26,12 +26,19 @@ void disable_delay(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // fails on unix sockets, which need none
 }
 
-void close_fd(int& fd, bool by_reset) {
+// A socket lives on after close() for as long as poll() waits for it in the proxy's thread, or a child of the test has not
+// reached its exec yet. So it is ended before it is closed: what a switch asks for has happened when it returns.
+void close_listener(int& fd) {
   if (fd < 0) return;
-  if (by_reset) {
-    const linger at_once{1, 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  }
+  shutdown(fd, SHUT_RDWR);
+  close(std::exchange(fd, -1));
+}
+
+void close_connection(int& fd, bool by_reset) {
+  if (fd < 0) return;
+  // "connect" to nowhere resets TCP; unix sockets know no reset, and refuse.
+  const sockaddr nowhere{AF_UNSPEC, {}};
+  if (!by_reset || connect(fd, &nowhere, sizeof nowhere) != 0) shutdown(fd, SHUT_RDWR);
   close(std::exchange(fd, -1));
 }
 
@@ -54,7 +61,7 @@ FaultProxy::~FaultProxy() {
   }
   thread_.join();
   for (Connection& connection : connections_) end(connection, true);
-  close_fd(listening_, false);
+  close_listener(listening_);
   close(wake_);
   if (endpoint_.is_unix()) unlink(endpoint_.unix_path.c_str());
 }
@@ -92,7 +99,7 @@ void FaultProxy::set_refusing(bool is_refusing) {
   const std::lock_guard lock(mutex_);
   if (is_refusing == (listening_ < 0)) return;
   if (is_refusing) {
-    close_fd(listening_, false);
+    close_listener(listening_);
   } else {
     open();
   }
@@ -320,8 +327,8 @@ void FaultProxy::write_to(Connection& connection, Way way, base::TimePoint now) 
 }
 
 void FaultProxy::end(Connection& connection, bool by_reset) {
-  close_fd(connection.client, by_reset);
-  close_fd(connection.server, by_reset);
+  close_connection(connection.client, by_reset);
+  close_connection(connection.server, by_reset);
   connection.is_over = true;
 }
 

@@ -1,6 +1,10 @@
 #include "tests/support/fault_proxy.h"
 
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "tests/support/eventually.h"
 #include "tests/support/raw_client.h"
@@ -27,6 +31,25 @@ class FaultProxyTest : public ::testing::Test {
   ::testing::AssertionResult arrives(std::size_t count) {
     return eventually("the service to see it", [&] { return service_.request_count() == count; });
   }
+
+  // As a child is between its fork and its exec: with a copy of every socket there is.
+  class Fork {
+   public:
+    Fork() : pid_(fork()) {
+      if (pid_ != 0) return;
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (;;) pause();
+    }
+    ~Fork() {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    Fork(const Fork&) = delete;
+    Fork& operator=(const Fork&) = delete;
+
+   private:
+    const pid_t pid_;
+  };
 
   ScriptedService service_;
   FaultProxy proxy_{net::Endpoint::tcp("127.0.0.1", service_.port())};
@@ -69,6 +92,28 @@ TEST_F(FaultProxyTest, refusing_concerns_new_connections_and_ends) {
   proxy_.set_refusing(false);
   RawClient later = client();
   EXPECT_EQ(ask(later), kAnswer);
+}
+
+TEST_F(FaultProxyTest, refusing_and_resets_are_done_when_the_call_returns_whoever_has_the_socket_too) {
+  const std::string path = "/tmp/outrigger-proxy-" + std::to_string(getpid()) + ".sock";
+  FaultProxy outer(proxy_.endpoint(), path);
+  RawClient present = client();
+  RawClient through(outer.endpoint());
+  ASSERT_EQ(ask(present), kAnswer);
+  ASSERT_EQ(ask(through), kAnswer);
+  const Fork fork;
+
+  outer.set_refusing(true);
+  EXPECT_NE(RawClient(outer.endpoint()).problem(), "");
+  outer.reset_all();
+  EXPECT_TRUE(through.is_closed_by_peer());
+  proxy_.set_refusing(true);
+  EXPECT_NE(client().problem(), "");
+  proxy_.reset_all();
+  EXPECT_TRUE(present.is_closed_by_peer());
+  EXPECT_NE(present.problem(), "closed") << "an orderly end";
+  proxy_.set_refusing(false);
+  EXPECT_EQ(RawClient(proxy_.endpoint()).problem(), "");
 }
 
 TEST_F(FaultProxyTest, hanging_connections_lead_nowhere) {
