@@ -198,7 +198,7 @@ class Metrics : public ::testing::Test {
   }
   ValkeyServer& valkey() { return *valkey_; }
 
-  // Clients that have sent a request and wait.
+  // Clients that have sent a request and wait. Those of one call are on the queue in any order.
   void send(const Gateway& gateway, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       clients_.push_back(std::make_unique<RawClient>(gateway.port()));
@@ -242,7 +242,10 @@ TEST_F(Metrics, queue_numbers_are_those_counted_by_hand_through_burst_cancel_kil
   expect_scraped("idle", *gateway, {0, 0, 0, 0});
   expect_consumers("idle", *gateway, "1");
 
-  send(*gateway, 30);
+  // Those that will leave are the last of the queue: nobody is to meet them before the others are served.
+  send(*gateway, 25);
+  expect_scraped("burst", *gateway, {25, 21, 4, 0});
+  send(*gateway, 5);
   expect_scraped("burst", *gateway, {30, 26, 4, 0});
   EXPECT_EQ(Scrape(gateway->health_port()).at("outrigger_requests_in_flight{direction=\"inbound\"}"), "30");
   EXPECT_EQ(Scrape(first->health_port()).at("outrigger_requests_in_flight{direction=\"inbound\"}"), "4");
