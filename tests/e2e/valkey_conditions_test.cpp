@@ -389,19 +389,21 @@ TEST_P(DocumentedPermissions, are_enough_for_everything) {
     valkey().set_login("billing:billing-secret");
     Sidecar first(valkey(), "billing", service_,
                   {{"Sidecar__Service__Version", "2.0"}, {"Sidecar__Messaging__LeaseDuration", "3s"}}, kAnyPort);
-    Sidecar second(valkey(), "billing", second_service, {{"Sidecar__Messaging__LeaseDuration", "3s"}}, kAnyPort);
     ASSERT_TRUE(first.wait_until_registered());
-    ASSERT_TRUE(second.wait_until_registered());
     ASSERT_TRUE(gateway.wait_until_ready());
     ASSERT_TRUE(gateway.wait_for_route("/billing/"));
 
     hold_first();
     // Many, large ones, one whose sidecar dies, one whose service refuses, one that nobody is there for.
     std::vector<std::unique_ptr<Asking>> asking;
-    for (int i = 0; i < 20; ++i) {
+    const auto ask = [&](int i) {
       asking.push_back(std::make_unique<Asking>(gateway.port(), make_request("GET", "/billing/" + std::to_string(i))));
-    }
+    };
+    ask(0);  // while there is no other instance that could take it
     ASSERT_TRUE(eventually("one at the service", [&] { return service_.held() == 1; }));
+    Sidecar second(valkey(), "billing", second_service, {{"Sidecar__Messaging__LeaseDuration", "3s"}}, kAnyPort);
+    ASSERT_TRUE(second.wait_until_registered());
+    for (int i = 1; i < 20; ++i) ask(i);
     first.process().kill_hard();
     for (auto& each : asking) EXPECT_EQ(each->answer().status, 200) << each->answer().body;
     service_.release();
