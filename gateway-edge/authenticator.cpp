@@ -14,6 +14,10 @@ using router::ProblemCode;
 constexpr std::string_view kScopeHeaderForbidden = "ERR_SCOPE_HEADER_FORBIDDEN";
 constexpr std::string_view kTenantOverrideForbidden = "ERR_TENANT_OVERRIDE_FORBIDDEN";
 
+constexpr std::string_view kUnclear = "unclear-authorization";
+constexpr std::string_view kNoToken = "no-token";
+constexpr std::string_view kUnfitClaim = "unfit-claim";
+
 // RFC 6750 section 2.1: b64token.
 bool is_bearer_token(std::string_view text) {
   const auto is_inner = [](char c) {
@@ -46,6 +50,15 @@ Authenticator::Refusal forbidden(std::string_view code, std::string detail) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> Authenticator::reasons() {
+  std::vector<std::string_view> reasons = {kScopeHeaderForbidden, kTenantOverrideForbidden, kUnclear, kNoToken,
+                                           kUnfitClaim};
+  for (int i = 1; i <= static_cast<int>(TokenProblem::wrong_audience); ++i) {
+    reasons.push_back(identity::name_of(static_cast<TokenProblem>(i)));
+  }
+  return reasons;
+}
 
 std::string Authenticator::challenge(std::string_view error, std::string_view description, std::string_view scope) {
   std::string value = R"(Bearer realm="outrigger")";
@@ -93,29 +106,29 @@ Credentials Authenticator::read(const base::HeaderList& fields) const {
 }
 
 Authenticator::Answer Authenticator::authenticate(const Credentials& credentials, bool may_be_anonymous,
-                                                  bool may_wait) {
+                                                  Missing missing) {
   switch (credentials.kind) {
     case Credentials::Kind::bearer:
-      return verify(credentials, may_wait);
+      return verify(credentials, missing);
     case Credentials::Kind::unclear:
       return refuse({ProblemCode::bad_request, "Authorization must be one field with one token.",
-                     challenge("invalid_request"), "unclear_authorization"});
+                     challenge("invalid_request"), kUnclear});
     case Credentials::Kind::none:
       break;
   }
   if (!options_.allow_anonymous && !may_be_anonymous) {
-    return refuse({ProblemCode::unauthenticated, "A token is needed.", challenge(), "no_token"});
+    return refuse({ProblemCode::unauthenticated, "A token is needed.", challenge(), kNoToken});
   }
   ++counters_.anonymous;
   return anonymous_;
 }
 
-net::Pending Authenticator::await(const MissingKey& missing, base::UniqueFunction<void()> done) {
+net::Pending Authenticator::await(const MissingKey& missing, KeySource::Done done) {
   ++counters_.awaited;
   return keys_->want_key(missing.issuer, missing.key_id, std::move(done));
 }
 
-Authenticator::Answer Authenticator::verify(const Credentials& credentials, bool may_wait) {
+Authenticator::Answer Authenticator::verify(const Credentials& credentials, Missing missing) {
   const base::WallMillis now = clock_.wall();
   if (const Who cached = cache_.find(credentials.token, now)) {
     ++counters_.cached;
@@ -127,8 +140,9 @@ Authenticator::Answer Authenticator::verify(const Credentials& credentials, bool
   } else {
     verdict = verifier_->verify(credentials.token, now);
   }
-  if (verdict.may_need_newer_keys() && may_wait && keys_ != nullptr) return MissingKey{verdict.issuer, verdict.key_id};
-  if (verdict.problem == TokenProblem::no_keys) {
+  const bool is_in_doubt = verdict.may_need_newer_keys() || verdict.problem == TokenProblem::no_keys;
+  if (is_in_doubt && missing == Missing::wait && keys_ != nullptr) return MissingKey{verdict.issuer, verdict.key_id};
+  if (verdict.problem == TokenProblem::no_keys || (is_in_doubt && missing == Missing::cannot_look)) {
     // The token may well be good: its sender is not to be told otherwise.
     return refuse({ProblemCode::keys_unavailable, {}, {}, identity::name_of(verdict.problem)});
   }
@@ -140,7 +154,7 @@ Authenticator::Answer Authenticator::verify(const Credentials& credentials, bool
   auto principal = identity::derive_principal(std::move(*verdict.token), options_.claims);
   if (!principal) {
     return refuse(
-        {ProblemCode::forbidden, principal.error().detail + ".", challenge("insufficient_scope"), "unfit_claim"});
+        {ProblemCode::forbidden, principal.error().detail + ".", challenge("insufficient_scope"), kUnfitClaim});
   }
   ++counters_.verified;
   const auto who = std::make_shared<const Principal>(std::move(*principal));

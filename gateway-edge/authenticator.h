@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/header_list.h"
@@ -25,11 +26,11 @@ namespace outrigger::gateway {
 // Where keys come from.
 class KeySource {
  public:
-  // Wants the key `key_id` of `issuer`. `done` is called on the caller's loop, later, when a fetch that began after
-  // this call ended, or when none is to be made; what it brought was given to set_verifier before. Destroying the
-  // handle cancels `done`.
-  virtual net::Pending want_key(const std::string& issuer, const std::string& key_id,
-                                base::UniqueFunction<void()> done) = 0;
+  // Wants the key `key_id` of `issuer`. `done` is called on the caller's loop, later, once a fetch that began after
+  // this call ended, or none is to be made; what it brought was given to set_verifier before. `could_look` is false if
+  // there is no telling whether the issuer has such a key. Destroying the handle cancels `done`.
+  using Done = base::UniqueFunction<void(bool could_look)>;
+  virtual net::Pending want_key(const std::string& issuer, const std::string& key_id, Done done) = 0;
 
  protected:
   ~KeySource() = default;
@@ -87,11 +88,19 @@ class Authenticator {
   // REQUIRES fields as they came.
   Credentials read(const base::HeaderList& fields) const;
 
-  // `may_be_anonymous`: a request of this kind never needs a token. MissingKey only if `may_wait`, and keys may come:
-  // then await() them and ask again, which is the second and last time.
-  Answer authenticate(const Credentials& credentials, bool may_be_anonymous, bool may_wait);
+  // May the answer be that a key is missing?
+  enum class Missing : std::uint8_t {
+    wait,            // MissingKey: await() it and ask again
+    does_not_exist,  // the second and last time
+    cannot_look,     // likewise
+  };
+  // `may_be_anonymous`: a request of this kind never needs a token.
+  Answer authenticate(const Credentials& credentials, bool may_be_anonymous, Missing missing);
   // As KeySource::want_key.
-  net::Pending await(const MissingKey& missing, base::UniqueFunction<void()> done);
+  net::Pending await(const MissingKey& missing, KeySource::Done done);
+
+  // All that Refusal::why can be, for metrics.
+  static std::vector<std::string_view> reasons();
 
   bool verifies() const { return options_.verifies; }
   const Counters& counters() const { return counters_; }
@@ -101,7 +110,7 @@ class Authenticator {
                                std::string_view scope = {});
 
  private:
-  Answer verify(const Credentials& credentials, bool may_wait);
+  Answer verify(const Credentials& credentials, Missing missing);
   Answer adapt(const Who& who, const Credentials& credentials);
   Refusal refuse(Refusal refusal);
 

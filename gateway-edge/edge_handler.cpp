@@ -53,6 +53,7 @@ std::string_view advice(ProblemCode code) {
     case ProblemCode::body_too_large: return "The body is above the limit.";
     case ProblemCode::uri_too_long: return "The request target is above the limit.";
     case ProblemCode::headers_too_large: return "The header fields are above the limit.";
+    case ProblemCode::rate_limited: return "Too many requests; try again later.";
     case ProblemCode::keys_unavailable: return "The keys that tokens are verified with are not available; try again soon.";
     default: return "";
   }
@@ -130,21 +131,24 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     request_id_ = http1::ensure_request_id(request.headers, is_proxied_);
     trace_ = telemetry::accept(request.headers);
     if (is_loop) return answer_problem(ProblemCode::loop_detected);
-    authenticate(/*may_wait=*/true);
+    authenticate(Authenticator::Missing::wait);
   }
 
  private:
   // A token whose key is not known waits for its issuer's next keys, once.
-  void authenticate(bool may_wait) {
+  void authenticate(Authenticator::Missing missing_key) {
     // Browsers ask with OPTIONS what they may do, and send no token with it (Fetch standard, section 4.9).
     const bool may_be_anonymous = exchange_.request().method == "OPTIONS";
-    auto answer = edge_.authenticator_.authenticate(credentials_, may_be_anonymous, may_wait);
+    auto answer = edge_.authenticator_.authenticate(credentials_, may_be_anonymous, missing_key);
     if (const auto* missing = std::get_if<Authenticator::MissingKey>(&answer)) {
-      waiting_ = edge_.authenticator_.await(*missing, [this] { authenticate(/*may_wait=*/false); });
+      waiting_ = edge_.authenticator_.await(*missing, [this](bool could_look) {
+        authenticate(could_look ? Authenticator::Missing::does_not_exist : Authenticator::Missing::cannot_look);
+      });
       return;
     }
     if (auto* refusal = std::get_if<Authenticator::Refusal>(&answer)) return refuse(std::move(*refusal));
     who_ = std::get<Authenticator::Who>(std::move(answer));
+    credentials_ = {};
     route();
   }
 
@@ -166,10 +170,25 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
       case router::Match::Kind::method_not_allowed: return refuse_method(match_.allow);
       case router::Match::Kind::matched: break;
     }
-    prepare();
+    limit();
   }
 
-  // 5 The request as the service will see it.
+  // 5 How often. Last of what may refuse, so that nothing is charged that is not let through.
+  void limit() {
+    if (edge_.options_.rate_limiter == nullptr) return prepare();
+    auto checked = edge_.options_.rate_limiter->check(
+        {.service = match_.metadata->service, .route = match_.route, .tenant = who_->tenant, .subject = who_->subject},
+        [this](const RateLimitOutcome& outcome) { on_limit(outcome); });
+    if (const auto* outcome = std::get_if<RateLimitOutcome>(&checked)) return on_limit(*outcome);
+    waiting_ = std::get<net::Pending>(std::move(checked));
+  }
+  void on_limit(const RateLimitOutcome& outcome) {
+    rate_ = outcome;
+    if (outcome.is_allowed) return prepare();
+    answer_problem(ProblemCode::rate_limited);
+  }
+
+  // 6 The request as the service will see it.
   void prepare() {
     http1::RequestHead& request = exchange_.request();
     call_.service = match_.metadata->service;
@@ -212,7 +231,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
     call_.headers = std::move(request.headers);
 
-    // 6 Its body, whole; then out. Its fields will be in a frame, too.
+    // 7 Its body, whole; then out. Its fields will be in a frame, too.
     held_ = 2 * call_.headers.text_bytes();
     if (!charge_.try_set(held_)) return answer_problem(ProblemCode::queue_full);
     exchange_.accept_body();
@@ -260,7 +279,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     handle_ = edge_.dispatcher_.call(std::move(call_), *this);
   }
 
-  // 7 Home.
+  // 8 Home.
   void on_answer(frames::Response answer) override {
     service_time_ = std::chrono::milliseconds(answer.service_ms);
     if (answer.queue_ms) {
@@ -303,6 +322,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
     if (!head_.headers.find("X-Request-Id")) head_.headers.add("X-Request-Id", request_id_);
     details_ = kViaUpstream;
+    rate_.write_to(head_.headers);
     charge_.set(0);  // the connection counts what it cannot write at once
     answer(head_, std::move(body_));
   }
@@ -311,7 +331,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     answer_problem(code);
   }
 
-  // 8 Bytes out.
+  // 9 Bytes out.
   void answer(const http1::ResponseHead& head, std::string body) {
     // The call is over; its memory need not wait until the last byte is written.
     handle_.cancel();
@@ -328,6 +348,8 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     http1::ResponseHead head = problem_head(code);
     if (code == ProblemCode::method_not_allowed) head.headers.add("Allow", allow);
     if (!challenge_.empty()) head.headers.add("WWW-Authenticate", challenge_);
+    if (code == ProblemCode::rate_limited) head.headers.remove("Retry-After");
+    rate_.write_to(head.headers);
     head.headers.add("X-Request-Id", request_id_);
     problem_ = code;
     flags_ = problem.response_flag;
@@ -399,7 +421,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     details_ = edge_.is_stopping_ ? "drain_time_over" : is_idle ? "stream_idle_timeout" : "downstream_remote_disconnect";
   }
 
-  // 9 One end, whatever happened, once the last byte is with the kernel or cannot get there any more.
+  // 10 One end, whatever happened, once the last byte is with the kernel or cannot get there any more.
   void end() {
     if (exchange_.was_cut() && flags_.empty()) note_break_off(false);
     const http1::RequestHead& request = exchange_.request();
@@ -467,6 +489,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   std::string_view details_;
   std::string_view why_;   // details of a problem whose code does not tell them
   std::string challenge_;  // for WWW-Authenticate
+  RateLimitOutcome rate_;
   net::Pending waiting_;
   router::Dispatcher::Handle handle_;  // last: dies first, and silences the call
 };

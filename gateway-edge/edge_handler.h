@@ -18,6 +18,7 @@
 #include "bridge/telemetry/request_metrics.h"
 #include "gateway-edge/authenticator.h"
 #include "gateway-edge/gateway_config.h"
+#include "gateway-edge/rate_limits.h"
 #include "gateway-edge/routing_view.h"
 
 namespace outrigger::gateway {
@@ -34,6 +35,7 @@ class EdgeHandler final : public http1::RequestHandler {
     Authenticator::Options authentication = {};
     KeySource* keys = nullptr;  // outlives the handler
     const identity::EnvelopeSigner* envelope = nullptr;  // outlives the handler; nullptr: none is sent
+    RateLimiter* rate_limiter = nullptr;  // outlives the handler; nullptr: there are no limits
     net::AddressSet trusted_proxies = {};
     CredentialForwarding forwarding = {};
     std::map<std::string, CredentialForwarding, std::less<>> forwarding_by_service = {};

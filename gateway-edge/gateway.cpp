@@ -54,6 +54,68 @@ std::optional<identity::EnvelopeSigner> envelope_signer(const AuthConfig& auth) 
   return std::move(*signer);
 }
 
+std::optional<RateLimits> rate_limits(const RateLimitConfig& config) {
+  if (config.rules.empty()) return std::nullopt;
+  std::vector<RateLimitRule> rules;
+  for (const RateLimitConfig::Rule& rule : config.rules) rules.push_back(rule.rule);
+  return std::make_optional<RateLimits>(std::move(rules));
+}
+
+identity::AlgorithmSet algorithms_of(const AuthConfig::Issuer& issuer) {
+  if (issuer.algorithms.empty()) return identity::AlgorithmSet::asymmetric();
+  identity::AlgorithmSet algorithms;
+  for (const std::string& name : issuer.algorithms) algorithms.add(*identity::parse_algorithm(name));
+  return algorithms;
+}
+
+IssuerSettings settings_of(const AuthConfig::Issuer& issuer) {
+  IssuerSettings settings;
+  settings.rules.issuer = issuer.issuer;
+  settings.rules.audiences = issuer.audiences;
+  settings.rules.algorithms = algorithms_of(issuer);
+  settings.rules.skew = std::chrono::duration_cast<std::chrono::seconds>(issuer.clock_skew);
+  if (!issuer.secret.empty()) {
+    auto keys = identity::KeySet::shared_secret(issuer.secret, settings.rules.algorithms);
+    CHECK(keys.has_value());  // finish_gateway has looked
+    settings.source = IssuerSettings::Source::given;
+    settings.keys = std::make_shared<const identity::KeySet>(std::move(*keys));
+  } else if (!issuer.jwks_file.empty()) {
+    settings.source = IssuerSettings::Source::file;
+    settings.location = issuer.jwks_file;
+  } else if (!issuer.jwks_url.empty()) {
+    settings.source = IssuerSettings::Source::url;
+    settings.location = issuer.jwks_url;
+  } else {
+    settings.location = issuer.discovery_url;
+  }
+  return settings;
+}
+
+// A worker's way to the one KeyKeeper.
+class WorkerKeys final : public KeySource {
+ public:
+  WorkerKeys(net::EventLoop& loop, const std::unique_ptr<KeyKeeper>& keeper) : loop_(loop), keeper_(keeper) {}
+
+ private:
+  struct Waiting final : net::PendingOperation {
+    explicit Waiting(std::shared_ptr<bool> flag) : is_waiting(std::move(flag)) {}
+    ~Waiting() override { *is_waiting = false; }
+    std::shared_ptr<bool> is_waiting;
+  };
+  net::Pending want_key(const std::string& issuer, const std::string& key_id, Done done) override {
+    auto is_waiting = std::make_shared<bool>(true);  // of this loop's thread alone; the other merely carries it
+    keeper_->want_key(loop_.mailbox(), issuer, key_id,
+                      [is_waiting, done = std::move(done)](KeyKeeper::Answer answer) mutable {
+                        using Answer = KeyKeeper::Answer;
+                        if (*is_waiting) done(answer == Answer::look_again || answer == Answer::unknown);
+                      });
+    return net::Pending(std::make_unique<Waiting>(std::move(is_waiting)));
+  }
+
+  net::EventLoop& loop_;
+  const std::unique_ptr<KeyKeeper>& keeper_;
+};
+
 }  // namespace
 
 // Made on the main thread, runs and dies on its own: everything in it belongs to its loop.
@@ -78,7 +140,10 @@ class Gateway::Worker {
                         gateway.control_->report_lost(instances);
                       });
                     }),
-        edge_(loop_, dispatcher_, gateway.policy_, edge_options(gateway)),
+        limiter_(gateway.rate_limits_ ? std::make_unique<RateLimiter>(loop_, bus_, gateway.names_, *gateway.rate_limits_,
+                                                                      gateway.config_.rate_limit.timeout)
+                                      : nullptr),
+        edge_(loop_, dispatcher_, gateway.policy_, edge_options()),
         watch_timer_(loop_, [this] { watch(); }),
         drain_timer_(loop_, [this] { finish(); }) {
     // Until the control loop has looked there is nothing to route to.
@@ -117,6 +182,9 @@ class Gateway::Worker {
   void set_view(std::shared_ptr<const RoutingView> view) {
     loop_.mailbox()->post([this, view = std::move(view)] { edge_.set_view(view); });
   }
+  void set_verifier(std::shared_ptr<const identity::TokenVerifier> verifier) {
+    loop_.mailbox()->post([this, verifier = std::move(verifier)] { edge_.set_verifier(verifier); });
+  }
   void drain(base::Duration within) {
     loop_.mailbox()->post([this, within] { begin_drain(within); });
   }
@@ -135,12 +203,12 @@ class Gateway::Worker {
   }
 
  private:
-  static EdgeHandler::Options edge_options(Gateway& gateway) {
-    const GatewayConfig& config = gateway.config_;
-    EdgeHandler::Options options{.via = "outrigger-" + gateway.id_.substr(0, 8),
+  EdgeHandler::Options edge_options() {
+    const GatewayConfig& config = gateway_.config_;
+    EdgeHandler::Options options{.via = "outrigger-" + gateway_.id_.substr(0, 8),
                                  .request_timeout = config.messaging.request_timeout,
                                  .limits = message_limits(config),
-                                 .buffered = &gateway.buffered_,
+                                 .buffered = &gateway_.buffered_,
                                  .access_log = config.access_log,
                                  .access_log_query = config.access_log_query};
     options.authentication = {.verifies = config.auth.verifies(),
@@ -149,7 +217,9 @@ class Gateway::Worker {
                               .enable_tenant_override = config.auth.enable_tenant_override,
                               .claims = config.auth.claims,
                               .cached_tokens = config.auth.cached_tokens};
-    options.envelope = gateway.envelope_ ? &*gateway.envelope_ : nullptr;
+    options.keys = &keys_;
+    options.envelope = gateway_.envelope_ ? &*gateway_.envelope_ : nullptr;
+    options.rate_limiter = limiter_.get();
     options.trusted_proxies = config.trusted_proxies;
     options.forwarding = config.auth.forwarding;
     for (const AuthConfig::Service& service : config.auth.services) {
@@ -185,6 +255,8 @@ class Gateway::Worker {
     WorkerReport report;
     report.requests = edge_.metrics();
     report.calls = dispatcher_.counters();
+    report.authentications = edge_.authentications();
+    if (limiter_ != nullptr) report.rate_limits = limiter_->counters();
     report.pending_calls = dispatcher_.pending();
     for (const auto& server : servers_) {
       report.connections += server->connection_count();
@@ -226,6 +298,8 @@ class Gateway::Worker {
   net::EventLoop loop_;
   valkey::ValkeyBus bus_;
   router::Dispatcher dispatcher_;
+  WorkerKeys keys_{loop_, gateway_.keys_};
+  std::unique_ptr<RateLimiter> limiter_;  // if there are limits
   EdgeHandler edge_;
   std::vector<std::unique_ptr<http1::HttpServer>> servers_;
   net::Timer watch_timer_;
@@ -245,6 +319,7 @@ Gateway::Gateway(net::EventLoop& loop, GatewayConfig config, frames::QueueNames 
       names_(std::move(names)),
       policy_(header_policy(config_.auth)),
       envelope_(envelope_signer(config_.auth)),
+      rate_limits_(rate_limits(config_.rate_limit)),
       id_(base::new_process_id()),
       places_(possible_connections(config_)),
       buffered_(config_.limits.buffered_bytes),
@@ -285,6 +360,9 @@ base::Result<void> Gateway::start() {
     }
     base::log_info("gateway listens", {{"address", net::to_string(at)}, {"workers", count}});
   }
+  if (config_.auth.verifies()) {
+    if (const auto started = start_keys(); !started) return started.error();
+  }
   control_ = std::make_unique<Control>(loop_, bus_, names_, Control::Options{id_, config_.node.region, config_.messaging.wake_mode},
                                        [this](std::shared_ptr<const RoutingView> view) {
                                          for (auto& worker : workers_) worker->set_view(view);
@@ -294,6 +372,8 @@ base::Result<void> Gateway::start() {
       loop_, bus_, bus_.round_trips(), *control_, names_, shares, count, [this](std::uint64_t scrape) {
         for (auto& worker : workers_) worker->ask_for_report(scrape);
       });
+  if (rate_limits_) metrics_->set_rate_limits(*rate_limits_);
+  if (keys_ != nullptr) metrics_->set_keys(*keys_);
   health_.set_metrics(*metrics_);
   health_.add_check("bus", [this] {
     const messaging::BusStatus status = bus_.status();
@@ -313,6 +393,7 @@ base::Result<void> Gateway::start() {
     }
     return std::string();
   });
+  if (keys_ != nullptr) health_.add_check("keys", [this] { return keys_->missing(); });
   if (config_.process.health) {
     const auto at = health_.listen(loop_, *config_.process.health);
     if (!at) return at.error();
@@ -324,6 +405,22 @@ base::Result<void> Gateway::start() {
   for (auto& worker : workers_) worker->run();
   health_.mark_started();
   return {};
+}
+
+base::Result<void> Gateway::start_keys() {
+  KeyKeeper::Options options{.issuers = {}, .refresh_interval = config_.auth.key_refresh_interval};
+  for (const AuthConfig::Issuer& issuer : config_.auth.issuers) options.issuers.push_back(settings_of(issuer));
+  app::FetchOptions fetching;
+  fetching.ca_file = config_.auth.key_ca_file;
+  keys_ = std::make_unique<KeyKeeper>(
+      loop_, std::move(options),
+      [this, fetching](IssuerSettings::Source source) {
+        return source == IssuerSettings::Source::file ? make_file_source(loop_) : make_http_source(loop_, fetching);
+      },
+      [this](std::shared_ptr<const identity::TokenVerifier> verifier) {
+        for (auto& worker : workers_) worker->set_verifier(verifier);
+      });
+  return keys_->start();
 }
 
 void Gateway::drain() {

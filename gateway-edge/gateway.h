@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,6 +18,8 @@
 #include "gateway-edge/control.h"
 #include "gateway-edge/gateway_config.h"
 #include "gateway-edge/gateway_metrics.h"
+#include "gateway-edge/key_keeper.h"
+#include "gateway-edge/rate_limits.h"
 
 namespace outrigger::gateway {
 
@@ -36,6 +39,7 @@ class Gateway {
 
  private:
   class Worker;
+  base::Result<void> start_keys();
   void drain_workers();
   void on_worker_drained();
 
@@ -45,6 +49,8 @@ class Gateway {
   // Of all workers, and outlive them.
   identity::HeaderPolicy policy_;
   std::optional<identity::EnvelopeSigner> envelope_;
+  std::optional<RateLimits> rate_limits_;  // if there are rules
+  std::unique_ptr<KeyKeeper> keys_;        // if tokens are verified
   std::string id_;
   http1::ConnectionPlaces places_;
   base::Budget buffered_;

@@ -1,5 +1,7 @@
 #include "gateway-edge/gateway_config.h"
 
+#include <algorithm>
+
 #include "bridge/app/name_rules.h"
 #include "bridge/identity/envelope.h"
 #include "bridge/identity/jwks.h"
@@ -20,8 +22,7 @@ base::Result<void> check_node_name(const std::string& text) {
 constexpr std::size_t kIssuers = 32;  // real gateways trust one to five
 constexpr std::size_t kServices = 500;
 constexpr std::size_t kRules = 1000;
-constexpr std::size_t kEnvelopeKeys = 8;  // one signs; one or two more are on their way in or out
-constexpr std::size_t kRateRules = 64;    // each that fits is looked at for every request
+constexpr std::size_t kEnvelopeKeys = 8;                   // one signs; one or two more are on their way in or out
 
 base::Error invalid(const std::string& text, std::string_view why) {
   return {base::Code::invalid, "'" + text + "' " + std::string(why)};
@@ -184,26 +185,28 @@ void declare_rate_limit(app::ConfigTable& table, RateLimitConfig& config) {
   table.add_duration("Gateway:RateLimit:Timeout", config.timeout, 1ms, 10s,
                      "How long Valkey is waited for; then the request passes, and is counted.");
   table.add_items<RateLimitConfig::Rule>(
-      "Gateway:RateLimit:Rules", config.rules, kRateRules,
+      "Gateway:RateLimit:Rules", config.rules, base::limits::kRateLimitRules,
       "Rates that requests must keep to; the most restrictive that fits wins.",
       [](app::ConfigTable& items, const std::string& path, RateLimitConfig::Rule& rule) {
-        using Scope = RateLimitConfig::Scope;
-        items.add_text(path + ":Name", rule.name, "Name of the rule, in metrics and logs.", app::check_service_name);
+        using Scope = RateLimitScope;
+        RateLimitRule& limit = rule.rule;
+        items.add_text(path + ":Name", limit.name, "Name of the rule, in metrics and logs.", check_not_empty);
         items.add_choice<Scope>(
-            path + ":Scope", rule.scope, {{"instance", Scope::instance}, {"environment", Scope::environment}},
+            path + ":Scope", limit.scope, {{"instance", Scope::instance}, {"environment", Scope::environment}},
             "instance: counted by each gateway for itself. environment: by all together, in Valkey.");
         items.add_texts(
             path + ":Per", rule.per,
             "What has a count of its own: any of service, route, tenant, subject. Empty: one count for all.",
             check_dimension);
-        items.add_text(path + ":Service", rule.service, "Service the rule is about; empty: any.", check_service);
-        items.add_text(path + ":Route", rule.route,
+        items.add_text(path + ":Service", limit.service, "Service the rule is about; empty: any.");
+        items.add_text(path + ":Route", limit.route,
                        "Route it is about, as metrics have it: /billing/orders/{id}; empty: any.");
-        items.add_text(path + ":Tenant", rule.tenant, "Tenant it is about; empty: any.");
-        items.add_integer(path + ":Limit", rule.limit, std::size_t{1}, std::size_t{1000000000}, "Requests per Window.");
-        items.add_duration(path + ":Window", rule.window, 100ms, 24h,
+        items.add_text(path + ":Tenant", limit.tenant, "Tenant it is about; empty: any.");
+        items.add_integer(path + ":Limit", limit.limit, std::size_t{1}, std::size_t{1000000000},
+                          "Requests per Window.");
+        items.add_duration(path + ":Window", limit.window, 1ms, 24h * 31,
                            "Time in which Limit requests may come, on average.");
-        items.add_integer(path + ":Burst", rule.burst, std::size_t{0}, std::size_t{1000000000},
+        items.add_integer(path + ":Burst", limit.burst, std::size_t{0}, std::size_t{1000000000},
                           "Requests that may come at once; 0: as many as Limit.");
       });
 }
@@ -284,14 +287,20 @@ void finish_auth(app::ConfigReading& reading, AuthConfig& auth) {
   }
 }
 
-void finish_rate_limit(app::ConfigReading& reading, const RateLimitConfig& config) {
-  for (std::size_t i = 0; i < config.rules.size(); ++i) {
-    const RateLimitConfig::Rule& rule = config.rules[i];
-    const std::string path = "Gateway:RateLimit:Rules:" + std::to_string(i);
-    if (rule.name.empty()) reading.fail(path + ":Name", "is missing");
-    if (rule.limit == 0) reading.fail(path + ":Limit", "is missing");
-    for (std::size_t j = 0; j < i; ++j) {
-      if (config.rules[j].name == rule.name) reading.fail(path + ":Name", "is there twice");
+void finish_rate_limit(app::ConfigReading& reading, RateLimitConfig& config) {
+  using Dimension = RateLimitDimension;
+  std::vector<RateLimitRule> rules;
+  for (RateLimitConfig::Rule& rule : config.rules) {
+    rule.rule.per.clear();
+    for (const Dimension dimension : {Dimension::service, Dimension::route, Dimension::tenant, Dimension::subject}) {
+      if (std::find(rule.per.begin(), rule.per.end(), name_of(dimension)) != rule.per.end())
+        rule.rule.per.push_back(dimension);
+    }
+    // Each is looked at with those before it, so that the message stands at the one it is about.
+    rules.push_back(rule.rule);
+    if (const auto valid = validate(rules); !valid) {
+      reading.fail("Gateway:RateLimit:Rules:" + std::to_string(rules.size() - 1) + ":Name", valid.error().detail);
+      return;
     }
   }
 }

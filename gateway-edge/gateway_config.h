@@ -16,6 +16,7 @@
 #include "bridge/identity/header_policy.h"
 #include "bridge/net/address_set.h"
 #include "bridge/telemetry/access_log.h"
+#include "gateway-edge/rate_limit_rules.h"
 
 namespace outrigger::gateway {
 
@@ -84,19 +85,11 @@ struct AuthConfig {
 };
 
 struct RateLimitConfig {
-  enum class Scope : std::uint8_t { instance, environment };
   struct Rule {
-    std::string name;
-    Scope scope = Scope::instance;
-    std::vector<std::string> per;  // of service, route, tenant, subject
-    std::string service;           // empty: any; likewise the next two
-    std::string route;
-    std::string tenant;
-    std::size_t limit = 0;
-    std::chrono::milliseconds window{1000};
-    std::size_t burst = 0;  // 0: limit
+    RateLimitRule rule;
+    std::vector<std::string> per;  // made into rule.per by finish_gateway
   };
-  std::chrono::milliseconds timeout{50};
+  std::chrono::milliseconds timeout{base::limits::kRateLimitTimeout};
   std::vector<Rule> rules;
 };
 

@@ -146,6 +146,7 @@ void GatewayMetrics::write(MetricsWriter& out) const {
   app::write_process_metrics(out);
   merged_.write(out);
   write_calls(out);
+  write_authentications(out);
   write_rate_limits(out);
   write_queues(out);
   write_instances(out);
@@ -208,6 +209,29 @@ void GatewayMetrics::write_calls(MetricsWriter& out) const {
              "Threads whose counts here are those of an earlier scrape, since they did not answer this one.", silent);
   out.single(MetricType::counter, "outrigger_scrapes_incomplete_total",
              "Scrapes that went out before every thread and queue had answered.", incomplete_);
+}
+
+void GatewayMetrics::write_authentications(MetricsWriter& out) const {
+  if (keys_ == nullptr) return;
+  Authenticator::Counters sum;
+  for (const std::string_view reason : Authenticator::reasons()) sum.refused[reason] = 0;
+  for (const Worker& worker : workers_) {
+    const Authenticator::Counters& counters = worker.last.authentications;
+    sum.anonymous += counters.anonymous;
+    sum.cached += counters.cached;
+    sum.verified += counters.verified;
+    sum.awaited += counters.awaited;
+    for (const auto& [reason, count] : counters.refused) sum.refused[reason] += count;
+  }
+  out.family(MetricType::counter, "outrigger_authentications_total",
+             "Requests by what came of the question who sends them: anonymous, cached, verified, or why they were refused.");
+  out.sample({{"result", "anonymous"}}, sum.anonymous);
+  out.sample({{"result", "cached"}}, sum.cached);
+  out.sample({{"result", "verified"}}, sum.verified);
+  for (const auto& [reason, count] : sum.refused) out.sample({{"result", reason}}, count);
+  out.single(MetricType::counter, "outrigger_authentications_awaited_total", "Requests that waited for keys to be fetched.",
+             sum.awaited);
+  keys_->write(out);
 }
 
 void GatewayMetrics::write_rate_limits(MetricsWriter& out) const {

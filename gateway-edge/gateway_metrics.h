@@ -20,7 +20,9 @@
 #include "bridge/net/timer.h"
 #include "bridge/router/dispatcher.h"
 #include "bridge/telemetry/request_metrics.h"
+#include "gateway-edge/authenticator.h"
 #include "gateway-edge/control.h"
+#include "gateway-edge/key_keeper.h"
 #include "gateway-edge/rate_limits.h"
 
 namespace outrigger::gateway {
@@ -36,6 +38,7 @@ struct WorkerReport {
   std::uint64_t connections = 0;
   http1::HttpServerCounters http;
   app::BusNumbers bus;
+  Authenticator::Counters authentications;
   RateLimitCounters rate_limits;
   bool is_final = false;  // the worker has drained, and is asked no more
 };
@@ -58,6 +61,8 @@ class GatewayMetrics final : public app::MetricsSource {
 
   // Shows the families of rate limits; they outlive this object. Without rules there is nothing to show.
   void set_rate_limits(const RateLimits& limits) { rate_limits_ = &limits; }
+  // Shows what became of tokens and keys; `keys` outlives this object.
+  void set_keys(const KeyKeeper& keys) { keys_ = &keys; }
   // Also one that comes late or unasked: it is newer than what is there.
   void on_report(std::size_t worker, std::uint64_t scrape, WorkerReport report);
 
@@ -79,6 +84,7 @@ class GatewayMetrics final : public app::MetricsSource {
   void answered();
   void finish();
   void write_calls(telemetry::MetricsWriter& out) const;
+  void write_authentications(telemetry::MetricsWriter& out) const;
   void write_rate_limits(telemetry::MetricsWriter& out) const;
   void write_queues(telemetry::MetricsWriter& out) const;
   void write_instances(telemetry::MetricsWriter& out) const;
@@ -90,6 +96,7 @@ class GatewayMetrics final : public app::MetricsSource {
   const frames::QueueNames& names_;
   Shares shares_;
   const RateLimits* rate_limits_ = nullptr;
+  const KeyKeeper* keys_ = nullptr;
   AskWorkers ask_workers_;
   net::Timer deadline_;
   std::vector<Worker> workers_;

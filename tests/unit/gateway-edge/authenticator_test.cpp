@@ -9,21 +9,22 @@ namespace {
 using namespace std::chrono_literals;
 using router::ProblemCode;
 using Kind = Credentials::Kind;
+using Missing = Authenticator::Missing;
 
 class Keys final : public KeySource {
  public:
   net::Pending want_key(const std::string& issuer, const std::string& key_id,
-                        base::UniqueFunction<void()> done) override {
+                        Done done) override {
     asked.push_back(issuer + " " + key_id);
     done_ = std::move(done);
     return {};
   }
-  void bring() { std::exchange(done_, nullptr)(); }
+  void answer(bool could_look) { std::exchange(done_, nullptr)(could_look); }
 
   std::vector<std::string> asked;
 
  private:
-  base::UniqueFunction<void()> done_;
+  Done done_;
 };
 
 base::HeaderList fields_of(std::initializer_list<std::pair<const char*, std::string>> fields) {
@@ -61,9 +62,10 @@ class AuthenticatorTest : public ::testing::Test {
     return maker_.token(R"({"iss":"https://id.test","aud":"orders","sub":"ann","exp":)" +
                         std::to_string((now + lives).count()) + claims + "}");
   }
-  Authenticator::Answer ask(const base::HeaderList& fields, bool may_be_anonymous = false, bool may_wait = true) {
+  Authenticator::Answer ask(const base::HeaderList& fields, bool may_be_anonymous = false,
+                            Missing missing = Missing::wait) {
     Authenticator& asked = authenticator();
-    return asked.authenticate(asked.read(fields), may_be_anonymous, may_wait);
+    return asked.authenticate(asked.read(fields), may_be_anonymous, missing);
   }
   Authenticator::Answer ask_with(const std::string& token,
                                  std::pair<const char*, std::string> more = {"Accept", "*/*"}) {
@@ -108,7 +110,7 @@ TEST_F(AuthenticatorTest, token_is_one_field_of_one_bearer) {
   EXPECT_EQ(kind({{"Authorization", "Bearer a"}, {"authorization", "Bearer a"}}), Kind::unclear);
   EXPECT_EQ(kind({{"Authorization", "Basic YTpi"}, {"Authorization", "Bearer a"}}), Kind::unclear);
   EXPECT_EQ(text(ask(fields_of({{"Authorization", "Bearer"}}))),
-            "400 unclear_authorization Authorization must be one field with one token. | Bearer realm=\"outrigger\", "
+            "400 unclear-authorization Authorization must be one field with one token. | Bearer realm=\"outrigger\", "
             "error=\"invalid_request\"");
 }
 
@@ -143,30 +145,33 @@ TEST_F(AuthenticatorTest, unknown_key_is_waited_for_once) {
   const std::string good = token();
   auto answer = ask_with(good);
   ASSERT_EQ(text(answer), "missing https://id.test one");
-  bool is_told = false;
-  auto pending = authenticator().await(std::get<Authenticator::MissingKey>(answer), [&] { is_told = true; });
+  std::optional<bool> told;
+  auto pending =
+      authenticator().await(std::get<Authenticator::MissingKey>(answer), [&](bool could_look) { told = could_look; });
   EXPECT_EQ(keys_.asked, (std::vector<std::string>{"https://id.test one"}));
-  keys_.bring();
-  EXPECT_TRUE(is_told);
+  EXPECT_FALSE(told);
+  keys_.answer(true);
+  EXPECT_EQ(told, true);
   const auto fields = fields_of({{"Authorization", "Bearer " + good}});
-  EXPECT_EQ(text(ask(fields, false, /*may_wait=*/false)).substr(0, 15), "401 unknown-key");
+  EXPECT_EQ(text(ask(fields, false, Missing::does_not_exist)).substr(0, 15), "401 unknown-key");
+  EXPECT_EQ(text(ask(fields, false, Missing::cannot_look)), "503 unknown-key  | ") << "the issuer may well have it";
   trust({&other, &maker_});
-  EXPECT_EQ(text(ask(fields, false, /*may_wait=*/false)), "ann  ");
+  EXPECT_EQ(text(ask(fields, false, Missing::does_not_exist)), "ann  ");
 }
 
 TEST_F(AuthenticatorTest, without_keys_a_token_is_not_called_bad) {
   authenticator();
   trust({}, /*has_keys=*/false);
   const auto fields = fields_of({{"Authorization", "Bearer " + token()}});
-  EXPECT_EQ(text(ask(fields, false, /*may_wait=*/false)), "503 no-keys  | ");
+  EXPECT_EQ(text(ask(fields, false, Missing::does_not_exist)), "503 no-keys  | ");
 }
 
 TEST_F(AuthenticatorTest, nobody_is_anonymous_where_it_is_permitted) {
   EXPECT_EQ(text(ask({})), "anonymous  ");
   authenticator_.reset();
   options_.allow_anonymous = false;
-  EXPECT_EQ(text(ask({})), "401 no_token A token is needed. | Bearer realm=\"outrigger\"");
-  EXPECT_EQ(text(ask(fields_of({{"Authorization", "Basic YTpi"}}))).substr(0, 12), "401 no_token");
+  EXPECT_EQ(text(ask({})), "401 no-token A token is needed. | Bearer realm=\"outrigger\"");
+  EXPECT_EQ(text(ask(fields_of({{"Authorization", "Basic YTpi"}}))).substr(0, 12), "401 no-token");
   EXPECT_EQ(text(ask({}, /*may_be_anonymous=*/true)), "anonymous  ");
   EXPECT_EQ(text(ask(fields_of({{"Authorization", "Bearer nonsense"}}), /*may_be_anonymous=*/true)).substr(0, 13),
             "401 malformed");
@@ -210,7 +215,7 @@ TEST_F(AuthenticatorTest, scopes_of_a_header_are_refused_or_make_fewer_of_the_to
 
 TEST_F(AuthenticatorTest, claim_that_does_not_fit_is_named_without_its_value) {
   EXPECT_EQ(text(ask_with(token(R"(,"tid":"a\nb")"))),
-            "403 unfit_claim claim \"tid\" is empty, too long, or not printable ASCII. | Bearer realm=\"outrigger\", "
+            "403 unfit-claim claim \"tid\" is empty, too long, or not printable ASCII. | Bearer realm=\"outrigger\", "
             "error=\"insufficient_scope\"");
 }
 
