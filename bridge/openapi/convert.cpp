@@ -170,9 +170,14 @@ class Converter {
   }
 
   json convert_security(const json& security) const {
-    if (!security.is_array()) return json::array();
+    // What is broken stays so: left out, it would mean that anyone may come in.
+    if (!security.is_array()) return security;
     json converted = json::array();
     for (const json& requirement : security) {
+      if (!requirement.is_object()) {
+        converted.push_back(requirement);
+        continue;
+      }
       json renamed = json::object();
       for (const auto& [name, scopes] : requirement.items()) {
         const auto at = sections_.at("securityDefinitions").names.find(name);

@@ -37,6 +37,11 @@ const nlohmann::json* resolve_path_item(const nlohmann::json& document, const nl
 // value that is neither true nor false is taken for true: what is meant to be hidden does not appear because of a slip.
 bool is_hidden(const nlohmann::json& document, const nlohmann::json& item, const nlohmann::json& operation);
 
+// `security` of an operation or of the document, with the schemes of `document` (OpenAPI 3.1 section 4.8.30). Scopes of
+// oauth2, openIdConnect and http bearer count; what other schemes need is left to the service. What cannot be read is an
+// alternative, or the whole, that nobody satisfies; then `problem` says what and where.
+Security read_security(const nlohmann::json& document, const nlohmann::json& security, std::string& problem);
+
 // Every operation of an OpenAPI 3.x document, sorted by path and method; one that two path items list is there once.
 // Extensions that cannot be read are told in `remarks`. Errors: invalid, too_large.
 base::Result<std::vector<Endpoint>> endpoints_of(const nlohmann::json& document, std::vector<std::string>& remarks);

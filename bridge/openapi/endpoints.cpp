@@ -57,6 +57,20 @@ class Extensions {
       remarks_.push_back(where_.substr(0, dot) + (dot == 0 ? "" : ".") + name + ": expected " + expected);
     }
   }
+  // `security` is no extension: an operation's, else the document's; path items have none.
+  void read_security(Endpoint& endpoint) {
+    for (const json* level : {levels_[0], levels_[2]}) {
+      const auto found = level->find("security");
+      if (found == level->end()) continue;
+      std::string problem;
+      endpoint.security = openapi::read_security(*levels_[2], *found, problem);
+      if (!problem.empty() && told_.insert(&*found).second && remarks_.size() < kRemarks) {
+        remarks_.push_back((level == levels_[0] ? where_ + "." : std::string()) + "security" + problem +
+                           "; nobody is let in by it");
+      }
+      return;
+    }
+  }
 
  private:
   std::vector<std::string>& remarks_;
@@ -137,6 +151,7 @@ void read_extensions(Extensions& extensions, Endpoint& endpoint) {
         return is_readable;
       });
   if (!is_readable) endpoint.claims = {Claim{}};
+  extensions.read_security(endpoint);
 }
 
 }  // namespace
@@ -189,6 +204,7 @@ std::optional<Endpoint> parse_operation(std::string_view text) {
   if (path.empty() || path.front() != '/') return std::nullopt;
   if (std::any_of(path.begin(), path.end(), [](char c) { return c <= ' ' || c > '~' || c == '?' || c == '#'; })) return std::nullopt;
   Endpoint endpoint{std::string(method), std::string(path), true, std::nullopt, true};
+  endpoint.undocumented = true;
   return endpoint;
 }
 

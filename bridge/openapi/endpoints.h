@@ -19,6 +19,9 @@ inline constexpr std::size_t kDocumentValues = 1000000;  // objects, arrays and 
 inline constexpr std::size_t kEndpoints = 20000;         // operations per service
 inline constexpr std::size_t kClaims = 64;               // per endpoint; more is a mistake
 inline constexpr std::size_t kClaimBytes = 1024;         // name or value of one
+inline constexpr std::size_t kSecurityAlternatives = 16;  // per endpoint; real documents have up to four
+inline constexpr std::size_t kSecurityScopes = 64;        // per endpoint, all alternatives together
+inline constexpr std::size_t kScopeBytes = 512;           // of one; no principal has a longer one
 inline constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24);
 
 // What a caller's token must have. Without a value, it is enough that the claim is there. A claim without a name is one
@@ -29,6 +32,15 @@ struct Claim {
   friend bool operator==(const Claim&, const Claim&) = default;
 };
 
+// One of the ways in that OpenAPI's `security` offers, as far as the gateway checks it: a verified token with all of these
+// scopes. A scope without a name is one that nobody has; see Claim.
+struct SecurityAlternative {
+  std::vector<std::string> scopes;  // sorted, each once
+  friend bool operator==(const SecurityAlternative&, const SecurityAlternative&) = default;
+};
+// One of them must be satisfied. Empty: a request without a token may pass, as far as the gateway is concerned.
+using Security = std::vector<SecurityAlternative>;
+
 struct Endpoint {
   std::string method;              // upper case
   std::string path;                // template as in the document, base path of servers[0] before it: /v1/orders/{id}
@@ -36,6 +48,8 @@ struct Endpoint {
   std::optional<std::chrono::milliseconds> timeout;  // x-router-timeout
   bool hidden = false;                               // x-router-hidden: served, but left out of the merged document
   std::vector<Claim> claims = {};                    // x-router-claims: all of them
+  std::optional<Security> security = std::nullopt;   // nothing: the document says nothing about who may call it
+  bool undocumented = false;  // Sidecar:Service:Repeatable names it, the document does not
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
@@ -52,8 +66,8 @@ struct ServiceMetadata {
   friend bool operator==(const ServiceMetadata&, const ServiceMetadata&) = default;
 };
 
-// `POST /reports/{id}` as an endpoint that may be repeated, hidden from the merged document. Nothing if it is not a method in
-// capitals, one space and a path template.
+// `POST /reports/{id}` as an endpoint that may be repeated, undocumented and hidden from the merged document. Nothing if
+// it is not a method in capitals, one space and a path template.
 std::optional<Endpoint> parse_operation(std::string_view text);
 
 // Marks those of `endpoints` that `repeatable` lists (same method, same template but for the names of its parameters), whatever

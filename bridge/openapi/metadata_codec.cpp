@@ -18,7 +18,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t kTextValues = kEndpoints * (12 + 3 * kClaims);  // each with all its claims
+// Each with all that it may have.
+constexpr std::size_t kTextValues = kEndpoints * (16 + 3 * kClaims + 2 * kSecurityAlternatives + kSecurityScopes);
 constexpr int kTextDepth = 8;  // the object, its endpoints, and room for members to come
 
 Result<std::string> deflate_text(const std::string& text) {
@@ -52,6 +53,20 @@ Result<std::string> inflate_text(std::string_view bytes) {
   }
   if (rc != Z_STREAM_END || has_rest) return Error{Code::malformed, "metadata are not one whole zlib stream"};
   return text;
+}
+
+Result<Security> security_from(const json& list) {
+  if (list.size() > kSecurityAlternatives) return Error{Code::too_large, "endpoints: too many alternatives of security"};
+  if (!list.is_array()) return Error{Code::malformed, "endpoints: security is not an array"};
+  Security security;
+  std::size_t scopes = 0;
+  for (const json& alternative : list) {
+    const json& named = alternative.at("scopes");
+    if (!named.is_array()) return Error{Code::malformed, "endpoints: scopes are not an array"};
+    if ((scopes += named.size()) > kSecurityScopes) return Error{Code::too_large, "endpoints: too many scopes"};
+    security.push_back({named.get<std::vector<std::string>>()});
+  }
+  return security;
 }
 
 Result<ServiceMetadata> from_json(const json& object) {
@@ -92,6 +107,12 @@ Result<ServiceMetadata> from_json(const json& object) {
           if (claim.contains("value")) endpoint.claims.back().value = claim.at("value").get<std::string>();
         }
       }
+      if (const auto security = entry.find("security"); security != entry.end()) {
+        auto alternatives = security_from(*security);
+        if (!alternatives) return alternatives.error();
+        endpoint.security = *std::move(alternatives);
+      }
+      endpoint.undocumented = entry.value("undocumented", false);
       if (endpoint.method.empty() || endpoint.path.empty() || endpoint.path.front() != '/') {
         return Error{Code::malformed, "endpoints: \"" + endpoint.method + " " + endpoint.path + "\" is none"};
       }
@@ -130,6 +151,11 @@ Result<EncodedMetadata> encode_metadata(const ServiceMetadata& metadata) {
       claims.push_back({{"name", claim.name}});
       if (claim.value) claims.back()["value"] = *claim.value;
     }
+    if (endpoint.security) {
+      json& security = entry["security"] = json::array();
+      for (const SecurityAlternative& alternative : *endpoint.security) security.push_back({{"scopes", alternative.scopes}});
+    }
+    if (endpoint.undocumented) entry["undocumented"] = true;
     endpoints.push_back(std::move(entry));
   }
   // Twins of one path and method stand in the order of what else they say.

@@ -17,7 +17,10 @@ ServiceMetadata sample() {
   metadata.document = "{\"openapi\":\"3.1.0\",\"t\":\"\xc3\xa4 \\\" \"}";
   metadata.endpoints = {{"GET", "/a", true, std::chrono::seconds(30), false},
                         {"POST", "/a", std::nullopt, std::nullopt, true},
-                        {"GET", "/b/{id}", false, std::nullopt, false, {{"scope", "b:read"}, {"admin", std::nullopt}}}};
+                        {"GET", "/b/{id}", false, std::nullopt, false, {{"scope", "b:read"}, {"admin", std::nullopt}}},
+                        {"GET", "/c", {}, {}, false, {}, Security{{{"c:list", "c:read"}}, {{}}, {{""}}}},
+                        {"PUT", "/c", {}, {}, false, {}, Security{}}};
+  metadata.endpoints.back().undocumented = true;
   return metadata;
 }
 
@@ -45,6 +48,29 @@ TEST(MetadataCodec, order_of_endpoints_does_not_change_the_hash_and_content_does
   EXPECT_EQ(encode_metadata(sample())->bytes, encode_metadata(shuffled)->bytes);
   EXPECT_NE(encode_metadata(sample())->hash, encode_metadata(other)->hash);
   EXPECT_EQ(encode_metadata(sample())->hash.size(), 64U);
+}
+
+// What sidecars before `security` announce has the hash it had, and says nothing of who may call.
+TEST(MetadataCodec, metadata_without_security_are_as_they_were) {
+  ServiceMetadata metadata = sample();
+  metadata.endpoints.resize(3);
+  const auto encoded = encode_metadata(metadata);
+
+  EXPECT_EQ(encoded->hash, "3bf426a53e242cc6bcf8b04899f62c58f2aea459055024f6d17ba66489bb818c");
+  EXPECT_EQ(*decode_metadata(encoded->bytes, encoded->hash), metadata);
+}
+
+TEST(MetadataCodec, security_within_its_bounds_only) {
+  ServiceMetadata metadata = sample();
+  const auto is_readable_with = [&metadata](Security security) {
+    metadata.endpoints = {{"GET", "/a", {}, {}, false, {}, std::move(security)}};
+    return decode_metadata(encode_metadata(metadata)->bytes, "").has_value();
+  };
+
+  EXPECT_TRUE(is_readable_with(Security(kSecurityAlternatives)));
+  EXPECT_FALSE(is_readable_with(Security(kSecurityAlternatives + 1)));
+  EXPECT_TRUE(is_readable_with({{std::vector<std::string>(kSecurityScopes - 1, "a")}, {{"b"}}}));
+  EXPECT_FALSE(is_readable_with({{std::vector<std::string>(kSecurityScopes, "a")}, {{"b"}}}));
 }
 
 TEST(MetadataCodec, sha256_is_the_standard_one) {
