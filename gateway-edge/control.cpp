@@ -44,6 +44,7 @@ Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueN
                          std::string_view region) { return names.request_queue(service, version, region); },
                 *this, router::kInstances, read_late_ms(options_.wake)),
       tick_timer_(loop, [this] { tick(); }) {
+  if (options_.access_rules == nullptr) options_.access_rules = std::make_shared<const AccessRules>();
   tick_timer_.arm(0s);
   refresh_later();
 }
@@ -284,6 +285,7 @@ void Control::publish_view() {
   }
   if (routed != routed_ || routes_ == nullptr) {
     routes_ = std::make_shared<const router::RouteTable>(std::move(sources));
+    access_ = std::make_shared<const AccessTable>(options_.access_rules, routed, access_.get());
     report_conflicts();
     std::vector<const openapi::ServiceMetadata*> documents;
     for (const auto& mounted : routes_->mounted()) documents.push_back(routed.at(std::string(mounted.service)).get());
@@ -309,6 +311,7 @@ void Control::publish_view() {
   auto view = std::make_shared<RoutingView>();
   view->is_known = is_known_;
   view->routes = routes_;
+  view->access = access_;
   view->addresses = std::move(addresses);
   view->openapi_json = openapi_json_;
   view->openapi_etag = openapi_etag_;

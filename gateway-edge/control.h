@@ -25,6 +25,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
     std::string gateway;  // process id
     std::string region;
     frames::WakeMode wake = frames::WakeMode::block;  // of the bus
+    std::shared_ptr<const AccessRules> access_rules = nullptr;  // nullptr: none, and what nothing is said of is allowed
   };
   using OnView = base::UniqueFunction<void(std::shared_ptr<const RoutingView>)>;
   // `on_view` is called from the loop, first with an empty view.
@@ -42,6 +43,8 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   // For operators: what is known, and the table in effect (nullptr before the first).
   const router::Registry& registry() const { return registry_; }
   const router::RouteTable* routes() const { return routes_.get(); }
+  // What its endpoints demand; nullptr as routes().
+  const AccessTable* access() const { return access_.get(); }
   // What that table was made from, by service.
   using Routed = std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>>;
   const Routed& routed() const { return routed_; }
@@ -102,6 +105,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   Routed routed_;
   std::vector<std::string> openapi_problems_;
   std::shared_ptr<const router::RouteTable> routes_;
+  std::shared_ptr<const AccessTable> access_;
   std::set<std::string> conflicts_;  // as logged
   std::shared_ptr<const std::string> openapi_json_;
   std::string openapi_etag_;

@@ -52,13 +52,34 @@ AdminAnswer show_instances(const Control& control, const AdminQuery& query) {
   return answer({{"instances", std::move(shown)}});
 }
 
-Json endpoints_of(const openapi::ServiceMetadata& metadata) {
+// What it takes to be let in, and who says so.
+Json access_of(const Requirement& requirement) {
+  const bool is_denied = !requirement.denied.empty();
+  Json access{{"anonymous", !is_denied && !requirement.needs_token()}};
+  if (is_denied) access["denied"] = requirement.denied;
+  Json all = Json::array();
+  for (const AccessDemand& demand : requirement.demands) {
+    Json one{{"source", demand.source}, {"token", demand.needs_token}};
+    for (const auto& alternative : demand.one_of) one["one_of"].push_back({{"scopes", alternative.scopes}});
+    if (!demand.scopes.empty()) one["scopes"] = demand.scopes;
+    for (const openapi::Claim& claim : demand.claims) {
+      one["claims"].push_back(claim.value ? claim.name + "=" + *claim.value : claim.name);
+    }
+    all.push_back(std::move(one));
+  }
+  access["all_of"] = std::move(all);
+  return access;
+}
+
+Json endpoints_of(const openapi::ServiceMetadata& metadata, const AccessTable& table) {
   Json endpoints = Json::array();
   for (const openapi::Endpoint& endpoint : metadata.endpoints) {
     Json one{{"method", endpoint.method}, {"path", endpoint.path}};
     if (endpoint.repeatable) one["repeatable"] = *endpoint.repeatable;
     if (endpoint.timeout) one["timeout_ms"] = endpoint.timeout->count();
     if (endpoint.hidden) one["hidden"] = true;
+    if (endpoint.undocumented) one["undocumented"] = true;
+    if (const Requirement* requirement = table.find(metadata, endpoint)) one["access"] = access_of(*requirement);
     endpoints.push_back(std::move(one));
   }
   return endpoints;
@@ -93,7 +114,14 @@ AdminAnswer show_routes(const Control& control, const AdminQuery& query) {
         route["usable_instances"] = 0;
       }
       if (known != services.end()) route["metadata_hash"] = known->second.metadata_hash;
-      if (wanted != nullptr) route["endpoint_list"] = endpoints_of(service);
+      if (wanted != nullptr) {
+        if (const Requirement* requirement = control.access()->find_unlisted(service)) {
+          route["unlisted_access"] = access_of(*requirement);
+          // Some of them change that for the paths and methods they name.
+          route["unlisted_access"]["particular_rules"] = control.access()->particular_rules(service);
+        }
+        route["endpoint_list"] = endpoints_of(service, *control.access());
+      }
       routes.push_back(std::move(route));
     }
     for (const auto& conflict : table->conflicts()) {
@@ -119,7 +147,7 @@ AdminAnswer resync(Control& control, const AdminQuery& query) {
 
 void add_gateway_routes(app::Admin& admin, Control& control) {
   admin.add_view("/routes", "Which service is mounted where, what could not be routed, what the merged document lacks; "
-                 "with a service, its endpoints.", {"service"},
+                 "with a service, its endpoints and what they demand of callers.", {"service"},
                  [&control](const AdminQuery& query) { return show_routes(control, query); });
   admin.add_view("/instances", "Every live instance, as its control frames tell.", {"service"},
                  [&control](const AdminQuery& query) { return show_instances(control, query); });

@@ -7,12 +7,14 @@
 
 #include "bridge/router/address_book.h"
 #include "bridge/router/route_table.h"
+#include "gateway-edge/access_table.h"
 
 namespace outrigger::gateway {
 
 struct RoutingView {
   bool is_known = false;  // the bus was asked; before that a path without a route may well have one
   std::shared_ptr<const router::RouteTable> routes;
+  std::shared_ptr<const AccessTable> access;  // of the same metadata as `routes`
   std::shared_ptr<const router::AddressBook> addresses;
   std::shared_ptr<const std::string> openapi_json;
   std::string openapi_etag;

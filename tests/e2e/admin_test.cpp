@@ -56,7 +56,9 @@ class AdminListener : public ::testing::Test {
 };
 
 TEST_F(AdminListener, gateway_shows_routes_and_instances) {
-  service_.set_document(R"({"openapi":"3.0.3","info":{"title":"t","version":"1"},"paths":{"/a/{id}":{"get":{}},"/b":{"post":{}}}})");
+  service_.set_document(R"({"openapi":"3.0.3","info":{"title":"t","version":"1"},"security":[{"o":["orders:read"]}],
+      "components":{"securitySchemes":{"o":{"type":"oauth2","flows":{}}}},
+      "paths":{"/a/{id}":{"get":{"security":[]}},"/b":{"post":{"x-router-claims":["role=admin"]}}}})");
   Gateway gateway(valkey(), at("Gateway", "gateway"));
   Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Service__Version", "2.5.1"}});
   Sidecar twin(valkey(), "orders", service_, {{"Sidecar__Service__Version", "2.5.1"}});
@@ -75,7 +77,12 @@ TEST_F(AdminListener, gateway_shows_routes_and_instances) {
   EXPECT_THAT(routes, HasSubstr("\"mount\": \"/orders\""));
   EXPECT_THAT(routes, HasSubstr("\"endpoints\": 2"));
   EXPECT_THAT(routes, Not(HasSubstr("/a/{id}")));
-  EXPECT_THAT(ask("gateway", "GET", "/routes?service=orders").body, HasSubstr("/a/{id}"));
+  const std::string endpoints = ask("gateway", "GET", "/routes?service=orders").body;
+  EXPECT_THAT(endpoints, HasSubstr("/a/{id}"));
+  EXPECT_THAT(endpoints, HasSubstr("\"source\": \"document: security\""));
+  EXPECT_THAT(endpoints, HasSubstr("\"orders:read\""));
+  EXPECT_THAT(endpoints, HasSubstr("\"role=admin\""));
+  EXPECT_THAT(endpoints, HasSubstr("the document does not list it"));
   EXPECT_EQ(ask("gateway", "POST", "/routes").status, 405);
 }
 

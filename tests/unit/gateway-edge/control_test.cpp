@@ -84,6 +84,28 @@ TEST_F(ControlTest, announced_service_gets_a_route_and_an_address) {
   EXPECT_TRUE(gateway->has_address());
 }
 
+TEST_F(ControlTest, view_has_what_its_routes_demand) {
+  const auto rules = std::make_shared<const AccessRules>(
+      std::vector<AccessRule>{{kService, "", "", AccessRule::Mode::add, false, {"use"}, {}}});
+  MemoryBus bus(server_);
+  std::shared_ptr<const RoutingView> view;
+  Control control(fake_.loop, bus, names_, {.gateway = "000000000000000000aa", .region = {}, .access_rules = rules},
+                  [&view](auto made) { view = std::move(made); });
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash);
+
+  ASSERT_NE(view, nullptr);
+  const router::Match match = view->routes->match("GET", "", "/billing/x");
+  const identity::Principal nobody;
+  EXPECT_EQ(view->access->check(match, "GET", "/x", nobody).kind, AccessDecision::Kind::unauthenticated);
+  EXPECT_EQ(control.access(), view->access.get());
+
+  // Without rules nothing is demanded of whoever calls a service without a document.
+  const auto gateway = start("000000000000000000bb");
+  const router::Match free = gateway->view->routes->match("GET", "", "/billing/x");
+  EXPECT_EQ(gateway->view->access->check(free, "GET", "/x", nobody).kind, AccessDecision::Kind::allowed);
+}
+
 // Of two services on one mount the first has it. Each change is told once, with both names.
 TEST_F(ControlTest, service_on_a_taken_mount_is_refused_and_reported_once) {
   const auto gateway = start();
