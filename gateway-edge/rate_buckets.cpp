@@ -30,7 +30,8 @@ std::uint64_t RateBuckets::bucket_of(std::string_view identity) const {
 }
 
 RateBuckets::Place* RateBuckets::find(Set& set, std::uint64_t bucket) {
-  const auto at = std::find_if(set.places.begin(), set.places.end(), [bucket](const Place& p) { return p.bucket == bucket; });
+  const auto at = std::find_if(set.places.begin(), set.places.end(),
+                               [bucket](const Place& place) { return place.bucket == bucket; });
   return at == set.places.end() ? nullptr : &*at;
 }
 

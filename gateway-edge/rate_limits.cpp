@@ -168,7 +168,8 @@ void RateLimiter::on_time() {
 void RateLimiter::give_up(Question question, RateLimitFailOpen reason) {
   if (breaker_.failed(loop_.now())) {
     base::log_warn("rate limits of the environment are not kept: the bus does not answer for them",
-                   {{"reason", name_of(reason)}, {"do", "see the state of the bus in /readyz?verbose; requests pass meanwhile"}});
+                   {{"reason", name_of(reason)},
+                    {"do", "see the state of the bus in /readyz?verbose; requests pass meanwhile"}});
   }
   ++counters_.failed_open[static_cast<std::size_t>(reason)];
   const RateLimitOutcome outcome = conclude(question.in_memory);

@@ -61,15 +61,16 @@ class RateLimits {
 // that takes longest to be full again. A refused request is told a rule that refuses it.
 struct RateLimitOutcome {
   bool is_allowed = true;
-  const RateLimitRule* rule = nullptr;  // that is told; lives as long as RateLimits. nullptr: none applied, or could be asked
+  const RateLimitRule* rule = nullptr;  // the one that is told; lives as long as RateLimits. nullptr: none was asked
   std::uint64_t limit = 0;              // requests of a full bucket, i.e. the rule's burst
   std::uint64_t remaining = 0;          // of them, this request taken off if it passed
   base::Duration until_full{};
   base::Duration retry_after{};  // if refused: until every rule has room, if nobody takes it
 
-  // Sets X-RateLimit-Limit, -Remaining and -Reset, and Retry-After if refused (RFC 9110 section 10.2.3); nothing without a
-  // rule. -Reset is a number of seconds until Remaining is Limit again, as in the drafts of draft-ietf-httpapi-ratelimit-headers
-  // with three fields: a time of day would need clocks that agree. All seconds are rounded up; Retry-After is at least 1.
+  // Sets X-RateLimit-Limit, -Remaining and -Reset, whatever they were before, and Retry-After if refused (RFC 9110 section
+  // 10.2.3); nothing without a rule. -Reset is the number of seconds until Remaining is Limit again: seconds as in those
+  // versions of draft-ietf-httpapi-ratelimit-headers that had three fields, for a time of day would need clocks that agree.
+  // Seconds are rounded up; Retry-After is at least 1.
   void write_to(base::HeaderList& headers) const;
 };
 

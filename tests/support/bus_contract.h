@@ -857,7 +857,8 @@ TYPED_TEST_P(BusContract, buckets_are_charged_all_or_none_and_by_every_bus) {
 TYPED_TEST_P(BusContract, bucket_refills_with_time_and_its_key_ends_when_it_is_full) {
   const messaging::RateBucket bucket{"router:rate:quick:all", {std::chrono::milliseconds(200), 2}};
   const auto charge = [&] {
-    return this->template get<std::vector<base::Duration>>([&](auto done) { this->bus_->charge({bucket}, std::move(done)); });
+    return this->template get<std::vector<base::Duration>>(
+        [&](auto done) { this->bus_->charge({bucket}, std::move(done)); });
   };
   const auto key = [&] {
     return this->template get<std::optional<std::string>>([&](auto done) { this->bus_->get(bucket.key, std::move(done)); });
@@ -897,8 +898,9 @@ TYPED_TEST_P(BusContract, charge_says_what_the_server_refuses) {
   this->fixture_.set_out_of_memory(true);
   EXPECT_EQ(fault({bucket}), base::Code::overloaded);
   this->fixture_.set_out_of_memory(false);
-  EXPECT_EQ(this->template get<std::vector<base::Duration>>([&](auto done) { this->bus_->charge({bucket}, std::move(done)); }),
-            std::vector<base::Duration>{base::Duration(0)}) << "neither refusal had charged it";
+  const auto backlogs = this->template get<std::vector<base::Duration>>(
+      [&](auto done) { this->bus_->charge({bucket}, std::move(done)); });
+  EXPECT_EQ(backlogs, std::vector<base::Duration>{base::Duration(0)}) << "neither refusal had charged it";
 }
 
 TYPED_TEST_P(BusContract, alive_subscription_is_counted_while_it_lives) {
