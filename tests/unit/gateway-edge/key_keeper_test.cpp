@@ -7,6 +7,8 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <thread>
 
 #include "tests/support/fake_clock.h"
 #include "tests/support/real_loop.h"
@@ -469,6 +471,26 @@ TEST_F(KeyKeeperTest, questions_on_their_way_outlive_the_keeper) {
   keeper_.reset();
   fake_.settle();
   EXPECT_TRUE(answers_.empty());
+}
+
+// Workers ask from threads of their own, and have what was published before the answer.
+TEST_F(KeyKeeperTest, question_of_another_loop_is_answered_there) {
+  start_with("a");
+  fake_.advance(1min);
+  std::optional<Answer> answer;
+  std::thread worker([&] {
+    tests::RealLoop real;
+    keeper_->want_key(real.loop.mailbox(), kIssuer, "b", [&](Answer given) {
+      EXPECT_TRUE(real.loop.is_on_loop());
+      answer = given;
+    });
+    EXPECT_TRUE(real.run_until("the answer", [&answer] { return answer.has_value(); }));
+  });
+  const auto give_up = base::system_clock().monotonic() + 20s;
+  while (open_fetches() == 0 && base::system_clock().monotonic() < give_up) fake_.loop.run_turn(net::EventLoop::Wait::no);
+  bring("ab");
+  worker.join();
+  EXPECT_EQ(answer, Answer::look_again);
 }
 
 TEST_F(KeyKeeperTest, discovery_finds_the_keys_and_is_asked_each_time) {
