@@ -45,7 +45,7 @@ Control::Control(net::EventLoop& loop, messaging::Bus& bus, const frames::QueueN
                 *this, router::kInstances, read_late_ms(options_.wake)),
       tick_timer_(loop, [this] { tick(); }) {
   if (options_.access_rules == nullptr) options_.access_rules = std::make_shared<const AccessRules>();
-  tick_timer_.arm(0s);
+  arm_tick(0s);
   refresh_later();
 }
 
@@ -115,8 +115,15 @@ void Control::report_lost(const std::vector<std::string>& instances) {
   refresh_later();
 }
 
+void Control::arm_tick(base::Duration after) {
+  tick_due_ = loop_.now() + after;
+  tick_timer_.arm(after);
+}
+
 void Control::tick() {
-  tick_timer_.arm(bus_.is_connected() ? kTick : kConnectTick);
+  // Held up, by a stopped process or a machine without time for it. Heartbeats of that time wait to be read.
+  const auto late = std::chrono::ceil<std::chrono::milliseconds>(loop_.now() - tick_due_);
+  arm_tick(bus_.is_connected() ? kTick : kConnectTick);
   if (!bus_.is_connected()) return;
   // Not before the server's clock is known: the ages of what is read are counted by it.
   if (reader_ == nullptr) reader_ = bus_.make_cursor_reader({{names_.control(), {}, false}}, *this);
@@ -129,7 +136,7 @@ void Control::tick() {
     for (auto& [service, since] : without_instances_since_) since = now_ms();
   }
   // Shortly after a reconnect, or a refusal, the heartbeats of the meantime are still being read.
-  if (loop_.now() - std::max(bus_.connected_since(), refused_at_) > 5 * kTick) registry_.advance(now_ms());
+  if (loop_.now() - std::max(bus_.connected_since(), refused_at_) > 5 * kTick) registry_.advance(now_ms() - late.count());
   refresh();
 }
 

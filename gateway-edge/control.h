@@ -66,6 +66,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   void on_endpoints_updated(const router::Instance& instance, const frames::EndpointsUpdate& update) override;
   void on_connection_closed(const router::Instance& instance, router::CloseReason reason) override;
 
+  void arm_tick(base::Duration after);
   void tick();
   void refresh_later();
   void refresh();
@@ -110,6 +111,7 @@ class Control final : private messaging::CursorReaderHandler, private router::Re
   std::shared_ptr<const std::string> openapi_json_;
   std::string openapi_etag_;
   std::string generated_at_;
+  base::TimePoint tick_due_;
   net::Timer tick_timer_;
 };
 

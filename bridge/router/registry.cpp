@@ -79,7 +79,7 @@ Result<void> Registry::receive(const InstanceFrame& frame, std::int64_t at_ms, s
     }
   }
   join_service(record);
-  settle(record, now_ms, CloseReason::stale);
+  settle(record, record.is_live ? advanced_ms_ : now_ms, CloseReason::stale);
   if (!record.is_live || (!is_newer && was_live)) return {};
   if (frame.type == FrameType::hello) {
     listener_.on_hello_received(record.instance, !was_live);
@@ -106,7 +106,7 @@ Result<void> Registry::receive(const frames::EndpointsUpdate& update, std::int64
   }
   if (record.has_state) join_service(record);
   const bool was_live = record.is_live;
-  settle(record, now_ms, CloseReason::stale);
+  settle(record, was_live ? advanced_ms_ : now_ms, CloseReason::stale);
   // It was thought stale, and this frame is the sign of life.
   if (!was_live && record.is_live) listener_.on_heartbeat_received(record.instance, /*is_new=*/true);
   if (is_newer && record.is_live) listener_.on_endpoints_updated(record.instance, update);
@@ -122,6 +122,7 @@ void Registry::report_lost(std::string_view instance) {
 }
 
 void Registry::advance(std::int64_t now_ms) {
+  advanced_ms_ = now_ms;
   for (auto at = records_.begin(); at != records_.end();) {
     Record& record = at->second;
     settle(record, now_ms, CloseReason::stale);

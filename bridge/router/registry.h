@@ -70,7 +70,7 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   // A frame from the control stream: `at_ms` is when it was written, `now_ms` now, both by one steady clock. What is outdated or
-  // repeated changes nothing and is no error. Errors: invalid (no service, no instance, seq 0), overloaded (no room).
+  // repeated changes nothing and is no error. No frame, however old, makes a live instance stale: newer ones may wait behind it. Errors: invalid (no service, no instance, seq 0), overloaded (no room).
   base::Result<void> receive(const frames::InstanceFrame& frame, std::int64_t at_ms, std::int64_t now_ms);
   base::Result<void> receive(const frames::EndpointsUpdate& update, std::int64_t at_ms, std::int64_t now_ms);
 
@@ -78,7 +78,8 @@ class Registry {
   void report_lost(std::string_view instance);
 
   // Lets time pass: degrades and closes instances that missed heartbeats, forgets those long gone. To be called about
-  // once a second, but only while the control stream is being read: silence of Valkey says nothing about instances.
+  // once a second, but only while the control stream is being read: silence of Valkey says nothing about instances. Nor
+  // does a time in which the caller read nothing: `now_ms` is then what it was before that.
   void advance(std::int64_t now_ms);
 
   // Rises whenever an answer of the functions below may have changed.
@@ -159,6 +160,7 @@ class Registry {
   RegistryListener& listener_;
   std::size_t max_instances_;
   std::int64_t read_late_ms_;
+  std::int64_t advanced_ms_ = 0;  // the last advance(): who is live was so then
   std::unordered_map<std::string, Record> records_;
   std::map<std::string, Service, std::less<>> services_;
   std::uint64_t revision_ = 1;

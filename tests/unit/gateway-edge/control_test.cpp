@@ -180,6 +180,25 @@ TEST_F(ControlTest, instances_and_routes_stay_while_the_bus_refuses_writes) {
   EXPECT_TRUE(gateway->has_route());
 }
 
+// A stopped process, or a machine without time for it, finds its timers due and the heartbeats of that time unread.
+TEST_F(ControlTest, instances_stay_when_the_gateway_itself_was_held_up) {
+  const auto gateway = start();
+  store(metadata("1"));
+  say(FrameType::hello, metadata("1").hash);
+  fake_.advance(10s);
+  ASSERT_TRUE(gateway->has_address());
+  testing::internal::CaptureStderr();
+
+  fake_.clock.move(1h);
+  say(FrameType::heartbeat, metadata("1").hash);
+  EXPECT_TRUE(gateway->has_address());
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(log.find("instance left"), std::string::npos) << log;
+
+  fake_.advance(182s);
+  EXPECT_FALSE(gateway->has_address()) << "who is silent while we listen is gone";
+}
+
 TEST_F(ControlTest, routes_are_unknown_until_the_bus_was_asked) {
   server_.set_out_of_memory(true);  // a trouble that leaves the connection
   const auto gateway = start();

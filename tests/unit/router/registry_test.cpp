@@ -206,6 +206,24 @@ TEST(Registry, a_stale_instance_comes_back_with_its_next_heartbeat) {
   EXPECT_EQ(f.queue("billing"), "router:requests:billing");
 }
 
+TEST(Registry, an_old_frame_does_not_make_a_live_instance_stale_since_newer_ones_may_wait_behind_it) {
+  Fixture f;
+  f.receive(hello("i"));
+  f.registry.advance(kNow);
+  f.listener.take();
+
+  f.receive(heartbeat("i", 2), kNow + 1000, kNow + 9000);
+  f.receive(with_hash(heartbeat("i", 3), "h"), kNow + 2000, kNow + 9000);
+  f.receive(update("i", 4, "g"), kNow + 2500, kNow + 9000);
+  EXPECT_TRUE(f.registry.has_live_instance("billing"));
+  f.receive(heartbeat("i", 5), kNow + 8500, kNow + 9000);
+  f.registry.advance(kNow + 9000);
+  EXPECT_EQ(f.listener.take(), (Events{"heartbeat i", "heartbeat i", "endpoints i g", "heartbeat i"}));
+
+  f.registry.advance(kNow + 8500 + 3001);
+  EXPECT_EQ(f.listener.take(), (Events{"closed i stale"}));
+}
+
 TEST(Registry, retained_frames_of_the_long_dead_are_not_told) {
   Fixture f;
 
