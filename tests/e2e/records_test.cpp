@@ -245,6 +245,7 @@ TEST_F(Secrets, never_appear_in_any_output) {
     Sidecar sidecar(*valkey_, "orders", service_,
                     {{"Sidecar__AccessLog", "json"},
                      {"Sidecar__Process__LogLevel", "debug"},
+                     {"Sidecar__Process__DrainTime", "1s"},  // what was being settled when the server died may wait for ever
                      {"Sidecar__Messaging__ConnectionStringFile", secret_file}});
     ASSERT_TRUE(gateway.wait_for_route("/orders/ready"));
     service_.set_script([](const RawRequest& request, ScriptedService::Connection& connection) {
