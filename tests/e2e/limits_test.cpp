@@ -246,11 +246,11 @@ TEST_F(SlowPeers, connection_without_a_byte_is_closed_without_a_word) {
 
 TEST_F(SlowPeers, idle_connection_is_closed_without_a_word) {
   RawClient client(gateway());
+  const Stopwatch watch;  // the time counts from when the answer was written, and nobody knows when that is read
   client.send(make_request("GET", "/billing/"));
   EXPECT_EQ(client.read_response().status, 200);
-  const Stopwatch watch;
   EXPECT_TRUE(client.is_closed_by_peer());
-  EXPECT_GE(watch.elapsed(), kIdle - 50ms);  // it counts from when the answer was written, not read
+  EXPECT_GE(watch.elapsed(), kIdle);
 }
 
 TEST_F(SlowPeers, body_that_stops_gets_408) {
