@@ -46,7 +46,8 @@ void close_connection(int& fd, bool by_reset) {
 
 FaultProxy::FaultProxy(net::Endpoint server, std::string unix_path)
     : server_(std::move(server)),
-      endpoint_(unix_path.empty() ? net::Endpoint::tcp("127.0.0.1", 0) : net::Endpoint::unix_socket(unix_path)),
+      endpoint_(unix_path.empty() ? net::Endpoint::tcp("127.0.0.1", port_.emplace().port())
+                                  : net::Endpoint::unix_socket(unix_path)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   CHECK(wake_ >= 0);
   open();
@@ -83,11 +84,6 @@ void FaultProxy::open() {
   }
   CHECK(bind(listening_, address->get(), address->size) == 0);
   CHECK(listen(listening_, 64) == 0);
-  if (endpoint_.is_unix()) return;
-  sockaddr_in bound{};
-  socklen_t size = sizeof bound;
-  CHECK(getsockname(listening_, reinterpret_cast<sockaddr*>(&bound), &size) == 0);
-  endpoint_.port = ntohs(bound.sin_port);
 }
 
 void FaultProxy::wake() {

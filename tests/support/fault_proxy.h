@@ -6,12 +6,14 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 
 #include "bridge/base/clock.h"
 #include "bridge/net/endpoint.h"
+#include "tests/support/reserved_port.h"
 
 namespace outrigger::tests {
 
@@ -90,6 +92,7 @@ class FaultProxy {
   void wake();
 
   const net::Endpoint server_;
+  std::optional<ReservedPort> port_;  // none: a unix socket
   net::Endpoint endpoint_;
   int wake_ = -1;
   mutable std::mutex mutex_;  // guards everything below

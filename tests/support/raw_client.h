@@ -73,7 +73,4 @@ class RawClient {
   std::string received_;
 };
 
-// A port of 127.0.0.1 that was free a moment ago: whoever binds it must be ready to lose the race and try another.
-std::uint16_t free_port();
-
 }  // namespace outrigger::tests

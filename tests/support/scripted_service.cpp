@@ -136,14 +136,14 @@ void ScriptedService::Connection::hold() {
 }
 
 ScriptedService::ScriptedService() : script_(echo) {
-  open(0);
+  open();
 }
 
 ScriptedService::~ScriptedService() {
   refuse();
 }
 
-void ScriptedService::open(std::uint16_t port) {
+void ScriptedService::open() {
   listening_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK(listening_ >= 0);
   const int on = 1;
@@ -151,18 +151,15 @@ void ScriptedService::open(std::uint16_t port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  socklen_t size = sizeof address;
-  CHECK(bind(listening_, reinterpret_cast<const sockaddr*>(&address), size) == 0);
+  address.sin_port = htons(port());
+  CHECK(bind(listening_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   CHECK(::listen(listening_, 256) == 0);
-  CHECK(getsockname(listening_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  port_ = ntohs(address.sin_port);
   acceptor_ = std::thread([this, listening = listening_] { accept_all(listening); });
 }
 
 void ScriptedService::listen() {
   is_stopping_ = false;  // no other thread is left
-  open(port_);
+  open();
 }
 
 void ScriptedService::refuse() {

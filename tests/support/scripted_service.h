@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/reserved_port.h"
+
 namespace outrigger::tests {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
@@ -63,8 +65,8 @@ class ScriptedService {
   ScriptedService(const ScriptedService&) = delete;
   ScriptedService& operator=(const ScriptedService&) = delete;
 
-  std::uint16_t port() const { return port_; }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::uint16_t port() const { return port_.port(); }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port()); }
 
   void set_script(Script script);
   static void echo(const RawRequest& request, Connection& connection);
@@ -96,12 +98,12 @@ class ScriptedService {
     std::atomic<bool> is_done{false};
     std::thread thread;
   };
-  void open(std::uint16_t port);
+  void open();
   void accept_all(int listening);
   void serve(Peer& peer);
   void answer(const RawRequest& request, Connection& connection);
 
-  std::uint16_t port_ = 0;
+  const ReservedPort port_;
   int listening_ = -1;
   std::thread acceptor_;
   mutable std::mutex mutex_;  // guards everything below

@@ -68,9 +68,9 @@ ValkeyServer::ValkeyServer(Options options) : options_(std::move(options)), dire
   const bool is_unix = options_.transport == Transport::unix_socket;
   for (int attempt = 0; attempt < (is_unix ? 1 : kPortAttempts); ++attempt) {
     endpoint_ = is_unix ? net::Endpoint::unix_socket(directory_ + "/valkey.sock")
-                        : net::Endpoint::tcp("127.0.0.1", free_port());
+                        : net::Endpoint::tcp("127.0.0.1", port_.emplace().port());
     if (start({}, Ready::answering)) return;
-    if (!is_unix) process_->expect_status(1);  // another process was faster at the port
+    if (!is_unix) process_->expect_status(1);  // a cluster needs the port 10,000 above, too
   }
   ADD_FAILURE() << program() << " does not answer";
 }

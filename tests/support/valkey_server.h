@@ -15,6 +15,7 @@
 #include "bridge/net/endpoint.h"
 #include "tests/support/child_process.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/reserved_port.h"
 
 // At the start of a test or of SetUp().
 #define OUTRIGGER_NEEDS_VALKEY()                           \
@@ -76,6 +77,7 @@ class ValkeyServer {
   Options options_;
   std::string login_;
   std::string directory_;
+  std::optional<ReservedPort> port_;  // none: a unix socket
   net::Endpoint endpoint_;
   std::unique_ptr<ChildProcess> process_;
   std::optional<RawClient> client_;

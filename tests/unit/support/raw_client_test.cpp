@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "bridge/base/check.h"
+#include "tests/support/reserved_port.h"
 
 namespace outrigger::tests {
 namespace {
@@ -104,7 +105,8 @@ TEST(RawClient, silence_ends_with_the_deadline) {
 }
 
 TEST(RawClient, nobody_there_is_a_problem) {
-  RawClient client(free_port());
+  const ReservedPort port;
+  RawClient client(port.port());
   EXPECT_NE(client.problem(), "");
 }
 
