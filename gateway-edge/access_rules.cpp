@@ -27,8 +27,8 @@ std::string or_any(const std::string& text) {
   return text.empty() ? "*" : text;
 }
 
-bool is_demanding(const Endpoint& endpoint) {
-  return !endpoint.claims.empty() || (endpoint.security && !endpoint.security->empty());
+bool is_demanding(const Endpoint& endpoint, bool reads_security) {
+  return !endpoint.claims.empty() || (reads_security && endpoint.security && !endpoint.security->empty());
 }
 
 bool is_impossible(const AccessDemand& demand) {
@@ -174,7 +174,8 @@ AccessDecision check_access(const Requirement& requirement, const identity::Prin
   return {};
 }
 
-AccessRules::AccessRules(std::vector<AccessRule> rules, bool deny_by_default) : deny_by_default_(deny_by_default) {
+AccessRules::AccessRules(std::vector<AccessRule> rules, bool deny_by_default, bool reads_security)
+    : deny_by_default_(deny_by_default), reads_security_(reads_security) {
   CHECK(rules.size() <= kAccessRules);
   for (AccessRule& rule : rules) {
     CHECK(check_access_rule(rule));
@@ -217,7 +218,7 @@ AccessRules::Selection AccessRules::select(const ServiceMetadata& service) const
         selection.is_by_path_or_method || !compiled.pattern.is_any || !compiled.rule.method.empty();
   }
   for (const Endpoint& endpoint : service.endpoints) {
-    if (!endpoint.undocumented && is_demanding(endpoint)) selection.document_demands = true;
+    if (!endpoint.undocumented && is_demanding(endpoint, reads_security_)) selection.document_demands = true;
   }
   if (!selection.is_by_path_or_method) return selection;
 
@@ -267,7 +268,9 @@ Requirement AccessRules::listed(const Selection& selection, const Endpoint& endp
   if (replacement != nullptr) {
     requirement.demands.push_back(replacement->demand);
   } else {
-    if (endpoint.security) {
+    if (endpoint.security && !reads_security_) {
+      requirement.demands.push_back({"document: security, left to the service", false, {}, {}, {}});
+    } else if (endpoint.security) {
       requirement.demands.push_back({"document: security", !endpoint.security->empty(), *endpoint.security, {}, {}});
     }
     if (!endpoint.claims.empty()) {

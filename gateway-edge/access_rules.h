@@ -77,8 +77,9 @@ AccessDecision check_access(const Requirement& requirement, const identity::Prin
 class AccessRules {
  public:
   // REQUIRES at most kAccessRules rules that pass check_access_rule. `deny_by_default`: nobody is let in where neither
-  // document nor rule says anything.
-  explicit AccessRules(std::vector<AccessRule> rules = {}, bool deny_by_default = false);
+  // document nor rule says anything. Without `reads_security` a document's `security` is left to the service itself, since
+  // nobody verifies tokens here; `x-router-claims` are meant for us and stay.
+  explicit AccessRules(std::vector<AccessRule> rules = {}, bool deny_by_default = false, bool reads_security = true);
 
   bool is_deny_by_default() const { return deny_by_default_; }
 
@@ -126,6 +127,7 @@ class AccessRules {
 
   std::vector<Compiled> rules_;  // by what they say
   bool deny_by_default_ = false;
+  bool reads_security_ = true;
 };
 
 }  // namespace outrigger::gateway

@@ -17,6 +17,7 @@ constexpr std::string_view kTenantOverrideForbidden = "ERR_TENANT_OVERRIDE_FORBI
 constexpr std::string_view kUnclear = "unclear-authorization";
 constexpr std::string_view kNoToken = "no-token";
 constexpr std::string_view kUnfitClaim = "unfit-claim";
+constexpr std::string_view kAccess = "lacks-access";
 
 // RFC 6750 section 2.1: b64token.
 bool is_bearer_token(std::string_view text) {
@@ -28,6 +29,12 @@ bool is_bearer_token(std::string_view text) {
   const std::string_view inner = text.substr(0, padding);
   return !inner.empty() && std::all_of(inner.begin(), inner.end(), is_inner) &&
          text.find_first_not_of('=', inner.size()) == std::string_view::npos;
+}
+
+// RFC 6749 section 3.3.
+bool is_scope_token(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
 }
 
 std::vector<std::string> split(std::string_view text) {
@@ -50,6 +57,17 @@ Authenticator::Refusal forbidden(std::string_view code, std::string detail) {
 }
 
 }  // namespace
+
+Authenticator::Refusal Authenticator::refuse_access(bool needs_token, const std::string& missing) {
+  if (needs_token) return refuse({ProblemCode::unauthenticated, "A token is needed.", challenge(), kNoToken});
+  // A document may ask for scopes that cannot stand in a field.
+  constexpr std::string_view kScope = "scope ";
+  const bool is_scope = missing.compare(0, kScope.size(), kScope) == 0 && is_scope_token(missing.substr(kScope.size()));
+  return refuse({ProblemCode::forbidden,
+                 missing.empty() ? std::string("Nobody may do this.") : "The token lacks: " + missing + ".",
+                 challenge("insufficient_scope", {}, is_scope ? missing.substr(kScope.size()) : std::string()),
+                 kAccess});
+}
 
 std::vector<std::string_view> Authenticator::reasons() {
   std::vector<std::string_view> reasons = {kScopeHeaderForbidden, kTenantOverrideForbidden, kUnclear, kNoToken,

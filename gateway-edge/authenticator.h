@@ -99,6 +99,9 @@ class Authenticator {
   // As KeySource::want_key.
   net::Pending await(const MissingKey& missing, KeySource::Done done);
 
+  // What is answered to somebody who may not do what he asks for: `needs_token`, or it has one, without what `missing`
+  // names.
+  Refusal refuse_access(bool needs_token, const std::string& missing);
   // All that Refusal::why can be, for metrics.
   static std::vector<std::string_view> reasons();
 

@@ -170,7 +170,11 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
       case router::Match::Kind::method_not_allowed: return refuse_method(match_.allow);
       case router::Match::Kind::matched: break;
     }
-    limit();
+    using Kind = AccessDecision::Kind;
+    const AccessDecision access =
+        view_->access->check(match_, request.method, path.substr(std::min(match_.target_path_offset, path.size())), *who_);
+    if (access.kind == Kind::allowed) return limit();
+    refuse(edge_.authenticator_.refuse_access(access.kind == Kind::unauthenticated, access.missing));
   }
 
   // 5 How often. Last of what may refuse, so that nothing is charged that is not let through.

@@ -68,6 +68,13 @@ identity::AlgorithmSet algorithms_of(const AuthConfig::Issuer& issuer) {
   return algorithms;
 }
 
+// finish_gateway has looked at each.
+std::shared_ptr<const AccessRules> access_rules(const AuthConfig& auth) {
+  std::vector<AccessRule> rules;
+  for (const AuthConfig::Rule& rule : auth.rules) rules.push_back(rule.rule);
+  return std::make_shared<const AccessRules>(std::move(rules), auth.deny_by_default, auth.verifies());
+}
+
 IssuerSettings settings_of(const AuthConfig::Issuer& issuer) {
   IssuerSettings settings;
   settings.rules.issuer = issuer.issuer;
@@ -125,10 +132,10 @@ class Gateway::Worker {
       : gateway_(gateway),
         index_(index),
         loop_(base::system_clock()),
-        bus_(loop_, {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
-                     gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0),
-                     gateway.config_.messaging.queue_wait_timeout, gateway.config_.messaging.wake_mode,
-                     &gateway.names_}),
+        bus_(loop_,
+             {gateway.config_.messaging.valkey, "outrigger-gateway:w" + std::to_string(index),
+              gateway.names_.consumer_group(), gateway.names_.reply_stream(gateway.id_, index, 0),
+              gateway.config_.messaging.queue_wait_timeout, gateway.config_.messaging.wake_mode, &gateway.names_}),
         dispatcher_(loop_, bus_, gateway.names_,
                     {.gateway = gateway.id_,
                      .worker = index,
@@ -140,15 +147,17 @@ class Gateway::Worker {
                         gateway.control_->report_lost(instances);
                       });
                     }),
-        limiter_(gateway.rate_limits_ ? std::make_unique<RateLimiter>(loop_, bus_, gateway.names_, *gateway.rate_limits_,
-                                                                      gateway.config_.rate_limit.timeout)
-                                      : nullptr),
+        limiter_(gateway.rate_limits_
+                     ? std::make_unique<RateLimiter>(loop_, bus_, gateway.names_, *gateway.rate_limits_,
+                                                     gateway.config_.rate_limit.timeout)
+                     : nullptr),
         edge_(loop_, dispatcher_, gateway.policy_, edge_options()),
         watch_timer_(loop_, [this] { watch(); }),
         drain_timer_(loop_, [this] { finish(); }) {
     // Until the control loop has looked there is nothing to route to.
     auto empty = std::make_shared<RoutingView>();
     empty->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>());
+    empty->access = std::make_shared<const AccessTable>(std::make_shared<const AccessRules>(), AccessTable::Services());
     empty->addresses = std::make_shared<const router::AddressBook>();
     empty->openapi_json = std::make_shared<const std::string>("{}");
     edge_.set_view(std::move(empty));
@@ -307,7 +316,7 @@ class Gateway::Worker {
   std::size_t undrained_ = 0;
   bool is_finished_ = false;
   std::atomic<bool> is_ready_{false};
-  std::string told_problem_;  // the worker's thread
+  std::string told_problem_;         // the worker's thread
   messaging::BusStatus bus_status_;  // as of the last change of its problem; the main thread
   std::thread thread_;
 };
@@ -363,15 +372,17 @@ base::Result<void> Gateway::start() {
   if (config_.auth.verifies()) {
     if (const auto started = start_keys(); !started) return started.error();
   }
-  control_ = std::make_unique<Control>(loop_, bus_, names_, Control::Options{id_, config_.node.region, config_.messaging.wake_mode},
-                                       [this](std::shared_ptr<const RoutingView> view) {
-                                         for (auto& worker : workers_) worker->set_view(view);
-                                       });
-  const GatewayMetrics::Shares shares{places_.taken, buffered_};
-  metrics_ = std::make_unique<GatewayMetrics>(
-      loop_, bus_, bus_.round_trips(), *control_, names_, shares, count, [this](std::uint64_t scrape) {
-        for (auto& worker : workers_) worker->ask_for_report(scrape);
+  control_ = std::make_unique<Control>(
+      loop_, bus_, names_,
+      Control::Options{id_, config_.node.region, config_.messaging.wake_mode, access_rules(config_.auth)},
+      [this](std::shared_ptr<const RoutingView> view) {
+        for (auto& worker : workers_) worker->set_view(view);
       });
+  const GatewayMetrics::Shares shares{places_.taken, buffered_};
+  metrics_ = std::make_unique<GatewayMetrics>(loop_, bus_, bus_.round_trips(), *control_, names_, shares, count,
+                                              [this](std::uint64_t scrape) {
+                                                for (auto& worker : workers_) worker->ask_for_report(scrape);
+                                              });
   if (rate_limits_) metrics_->set_rate_limits(*rate_limits_);
   if (keys_ != nullptr) metrics_->set_keys(*keys_);
   health_.set_metrics(*metrics_);

@@ -16,6 +16,7 @@
 #include "bridge/identity/header_policy.h"
 #include "bridge/net/address_set.h"
 #include "bridge/telemetry/access_log.h"
+#include "gateway-edge/access_rules.h"
 #include "gateway-edge/rate_limit_rules.h"
 
 namespace outrigger::gateway {
@@ -49,14 +50,8 @@ struct AuthConfig {
     CredentialForwarding forwarding;
   };
   struct Rule {
-    enum class Mode : std::uint8_t { add, override };
-    std::string service;  // empty: any; likewise the next two
-    std::string method;
-    std::string path;
-    Mode mode = Mode::add;
-    bool allow_anonymous = false;
-    std::vector<std::string> scopes;
-    std::vector<std::string> claims;  // NAME or NAME=VALUE
+    AccessRule rule;
+    std::vector<std::string> claims;  // NAME or NAME=VALUE; made into rule.claims by finish_gateway
   };
   struct EnvelopeKey {
     std::string id;

@@ -70,8 +70,10 @@ class EdgeHandlerTest : public tests::DeliveryTest {
     metadata.refuse_unlisted = !endpoints.empty();
     auto view = std::make_shared<RoutingView>();
     view->is_known = true;
-    view->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>{
-        {std::make_shared<const openapi::ServiceMetadata>(metadata), 1}});
+    const auto shared = std::make_shared<const openapi::ServiceMetadata>(metadata);
+    view->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>{{shared, 1}});
+    view->access = std::make_shared<const AccessTable>(std::make_shared<const AccessRules>(),
+                                                       AccessTable::Services{{tests::kService, shared}});
     auto book = std::make_shared<router::AddressBook>();
     book->add(tests::kService, {tests::kQueue, {sidecar_.instance}});
     view->addresses = std::move(book);
