@@ -38,6 +38,8 @@ class RawClient {
   // What went wrong in the last call: "", "deadline", "closed", or the kernel's words.
   const std::string& problem() const { return problem_; }
 
+  // For later calls.
+  void set_patience(base::Duration patience) { patience_ = patience; }
   // False if not all could be written.
   bool send(std::string_view bytes);
   // Each piece by a write of its own, when the peer has read the one before (the last one is not waited for). A peer on

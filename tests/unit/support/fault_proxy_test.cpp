@@ -22,7 +22,7 @@ constexpr char kAnswer[] = "GET /x ";
 
 class FaultProxyTest : public ::testing::Test {
  protected:
-  RawClient client(base::Duration patience = kPatience) { return RawClient(proxy_.endpoint(), patience); }
+  RawClient client() { return RawClient(proxy_.endpoint()); }
   static std::string ask(RawClient& client) {
     client.send(kRequest);
     const RawResponse response = client.read_response();
@@ -120,8 +120,9 @@ TEST_F(FaultProxyTest, hanging_connections_lead_nowhere) {
   RawClient present = client();
   ASSERT_EQ(ask(present), kAnswer);
   proxy_.set_hanging(true);
-  RawClient hung = client(kShort);
+  RawClient hung = client();
   EXPECT_EQ(hung.problem(), "");
+  hung.set_patience(kShort);
   EXPECT_EQ(ask(hung), "deadline");
   EXPECT_EQ(ask(present), kAnswer);
   proxy_.set_hanging(false);
@@ -140,10 +141,12 @@ TEST_F(FaultProxyTest, delay_is_added_each_way) {
 }
 
 TEST_F(FaultProxyTest, stalled_way_goes_on_where_it_stopped) {
-  RawClient present = client(kShort);
+  RawClient present = client();
   ASSERT_EQ(ask(present), kAnswer);
   proxy_.set_stalled(Way::to_client, true);
-  RawClient later = client(kShort);
+  RawClient later = client();
+  present.set_patience(kShort);
+  later.set_patience(kShort);
   EXPECT_EQ(ask(present), "deadline");
   EXPECT_EQ(ask(later), "deadline");
   EXPECT_TRUE(arrives(3)) << "the other way is open";
@@ -159,8 +162,9 @@ TEST_F(FaultProxyTest, stalled_way_goes_on_where_it_stopped) {
 }
 
 TEST_F(FaultProxyTest, swallowed_way_is_lost_for_good_and_nobody_is_told) {
-  RawClient half_open = client(kShort);
+  RawClient half_open = client();
   ASSERT_EQ(ask(half_open), kAnswer);
+  half_open.set_patience(kShort);
   proxy_.swallow(Way::to_client);
   EXPECT_EQ(ask(half_open), "deadline");
   EXPECT_TRUE(arrives(2));
