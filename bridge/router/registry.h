@@ -70,7 +70,8 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   // A frame from the control stream: `at_ms` is when it was written, `now_ms` now, both by one steady clock. What is outdated or
-  // repeated changes nothing and is no error. No frame, however old, makes a live instance stale: newer ones may wait behind it. Errors: invalid (no service, no instance, seq 0), overloaded (no room).
+  // repeated changes nothing and is no error. No frame, however old, makes a live instance stale: newer ones may wait.
+  // Errors: invalid (no service, no instance, seq 0), overloaded (no room).
   base::Result<void> receive(const frames::InstanceFrame& frame, std::int64_t at_ms, std::int64_t now_ms);
   base::Result<void> receive(const frames::EndpointsUpdate& update, std::int64_t at_ms, std::int64_t now_ms);
 

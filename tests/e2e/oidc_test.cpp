@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/e2e/programs.h"
+#include "tests/support/reserved_port.h"
 #include "tests/support/token_maker.h"
 
 namespace outrigger::tests {
@@ -25,15 +26,10 @@ bool is_installed() {
 
 class Issuer {
  public:
-  // On any free port, or on that of one that has ended.
-  explicit Issuer(std::uint16_t port = 0) : process_(options(port)) {
-    constexpr std::string_view kAddress = "address=127.0.0.1:";
+  // The port is part of the issuer's name: one that starts anew has it again.
+  explicit Issuer(std::uint16_t port) : process_(options(port)), port_(port) {
     EXPECT_TRUE(process_.wait_for_line("issuer listens"));
-    const std::string text = process_.out();
-    const std::size_t at = text.find(kAddress);
-    if (at != std::string::npos) port_ = static_cast<std::uint16_t>(std::atoi(text.c_str() + at + kAddress.size()));
   }
-  std::uint16_t port() const { return port_; }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   ChildProcess& process() { return process_; }
 
@@ -64,7 +60,7 @@ class Issuer {
   }
 
   ChildProcess process_;
-  std::uint16_t port_ = 0;
+  const std::uint16_t port_;
 };
 
 class OidcTest : public ::testing::Test {
@@ -73,7 +69,7 @@ class OidcTest : public ::testing::Test {
     OUTRIGGER_NEEDS_VALKEY();
     if (!is_installed()) GTEST_SKIP() << "oidc-provider is not installed: scripts/setup --for test";
     valkey_.emplace();
-    issuer_.emplace();
+    issuer_.emplace(port_.port());
     service_.emplace();
     sidecar_.emplace(*valkey_, "billing", *service_);
   }
@@ -98,6 +94,7 @@ class OidcTest : public ::testing::Test {
   }
 
   std::optional<ValkeyServer> valkey_;
+  const ReservedPort port_;  // Node.js sets SO_REUSEADDR
   std::optional<Issuer> issuer_;
   std::optional<ScriptedService> service_;
   std::optional<Sidecar> sidecar_;
@@ -177,7 +174,6 @@ TEST_F(OidcTest, rotated_keys_are_followed_without_a_failed_request) {
 TEST_F(OidcTest, tokens_of_known_keys_pass_while_the_issuer_is_down) {
   start_and_wait();
   const std::string known = issuer_->token();
-  const std::uint16_t port = issuer_->port();
   ASSERT_EQ(ask_with(known).status, 200);
 
   ASSERT_TRUE(issuer_->process().terminate());
@@ -188,13 +184,12 @@ TEST_F(OidcTest, tokens_of_known_keys_pass_while_the_issuer_is_down) {
   EXPECT_EQ(ask_with(known).status, 200);  // also after a fetch that failed
   EXPECT_TRUE(gateway_->is_ready());
   // It returns, with another key.
-  issuer_.emplace(port);
+  issuer_.emplace(port_.port());
   const std::string fresh = issuer_->token();
   EXPECT_TRUE(eventually("the new key's token to pass", [&] { return ask_with(fresh).status == 200; }));
 }
 
 TEST_F(OidcTest, gateway_that_starts_before_its_issuer_is_ready_once_it_has_keys) {
-  const std::uint16_t port = issuer_->port();
   ASSERT_TRUE(issuer_->process().terminate());
   start_gateway();
   const auto verdict = [this] { return get(gateway_->health_port(), "/readyz?verbose").body; };
@@ -205,7 +200,7 @@ TEST_F(OidcTest, gateway_that_starts_before_its_issuer_is_ready_once_it_has_keys
     return failed == 1 && body.find("[-]keys") != std::string::npos;
   })) << verdict();
 
-  issuer_.emplace(port);
+  issuer_.emplace(port_.port());
 
   EXPECT_TRUE(gateway_->wait_until_ready());
   ASSERT_TRUE(gateway_->wait_for_route("/billing/"));

@@ -88,8 +88,8 @@ TEST_F(ProcessFault, sidecar_killed_while_its_service_works_and_others_are_outco
   EXPECT_TRUE(is_settled(valkey(), "orders"));
 }
 
-// The client has its answer: whatever becomes of the entry, nobody is told anything else, and no POST runs again. One request
-// at a time: another's answer would be behind the settlement that is held up, and not given, unless both came in one turn.
+// The client has its answer: whatever becomes of the entry, nobody is told anything else, and no POST runs again. One
+// request at a time: another's answer would be behind the settlement that is held up, and not given, unless both came in one turn.
 class KilledBeforeSettlement : public ProcessFault, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(KilledBeforeSettlement, sidecar_that_has_answered_changes_nothing_for_the_client) {

@@ -139,7 +139,10 @@ Gateway::Gateway(const ValkeyServer& valkey, Environment environment, std::vecto
         return last.status == 200;
       },
       within);
-  if (result) return result;
+  // Routes reach the workers one by one, and a connection any of them. A scrape asks each, behind what it was told before.
+  if (result) {
+    return eventually("every worker", [this] { return metric(health_port_, "outrigger_scrape_workers_missing") == "0"; });
+  }
   return ::testing::AssertionFailure() << result.message() << "; the last answer was " << last.status_line
                                        << last.problem << " " << last.body;
 }

@@ -78,7 +78,7 @@ class Gateway {
   ::testing::AssertionResult wait_until_ready() {
     return eventually("the gateway's /readyz", [this] { return is_ready(); });
   }
-  // A GET of `target` answers 200.
+  // A GET of `target` answers 200, and what one worker knows for that all of them know.
   ::testing::AssertionResult wait_for_route(std::string_view target, base::Duration within = kPatience);
   RawResponse ask(std::string_view request) const { return tests::ask(port_, request); }
   RawResponse get(std::string_view target) const { return tests::get(port_, target); }

@@ -68,7 +68,9 @@ TEST_F(Records, there_is_one_for_every_request_on_both_sides) {
     return static_cast<std::size_t>(
         std::count_if(records.begin(), records.end(), [&](const json& record) { return record["path"] != waited_for; }));
   };
-  const auto settled = [&] { return std::pair(count(gateway.process(), "/orders/ready"), count(sidecar.process(), "/ready")); };
+  const auto settled = [&] {
+    return std::pair(count(gateway.process(), "/orders/ready"), count(sidecar.process(), "/ready"));
+  };
 
   std::size_t sent = 0;
   std::size_t delivered = 0;
@@ -113,8 +115,8 @@ TEST_F(Records, there_is_one_for_every_request_on_both_sides) {
   {
     RawClient leaving(gateway.port());
     // The empty piece waits until the gateway has read the other: a reset takes what is unread with it.
-    const std::vector<std::string_view> pieces{"POST /orders/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", ""};
-    ASSERT_TRUE(leaving.send(pieces));
+    const std::string upload = "POST /orders/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc";
+    ASSERT_TRUE(leaving.send(std::vector<std::string_view>{upload, ""}));
     leaving.reset();
     ++sent;
   }

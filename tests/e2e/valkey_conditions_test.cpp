@@ -230,6 +230,7 @@ TEST_F(ValkeyCondition, loading_server_is_503_and_used_when_it_is_done) {
 
   EXPECT_TRUE(both_say("loading: the server is loading its data")) << verbose(gateway_->health_port());
   EXPECT_EQ(post(), "503 bus-unavailable");
+  ASSERT_TRUE(eventually("the data to be loaded", [&] { return valkey().info("persistence", "loading") == "0"; }));
   EXPECT_TRUE(serves_again());
   expect_said_once("bus connection is down", "loading");
 }

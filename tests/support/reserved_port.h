@@ -1,5 +1,5 @@
-// A port of 127.0.0.1 that stays this object's whether somebody listens at it or not: no other socket of the machine is given
-// it meanwhile, as happens to a port that is closed and opened again. Whoever sets SO_REUSEADDR may bind it and listen.
+// A port of 127.0.0.1 that stays this object's whether somebody listens at it or not: no other socket of the machine is
+// given it meanwhile, as happens to a port that is closed and opened again. Whoever sets SO_REUSEADDR may bind it and listen.
 #pragma once
 
 #include <netinet/in.h>
