@@ -59,7 +59,11 @@ TEST_F(AdminListener, gateway_shows_routes_and_instances) {
   service_.set_document(R"({"openapi":"3.0.3","info":{"title":"t","version":"1"},"security":[{"o":["orders:read"]}],
       "components":{"securitySchemes":{"o":{"type":"oauth2","flows":{}}}},
       "paths":{"/a/{id}":{"get":{"security":[]}},"/b":{"post":{"x-router-claims":["role=admin"]}}}})");
-  Gateway gateway(valkey(), at("Gateway", "gateway"));
+  Environment verifying = at("Gateway", "gateway");  // else security is left to the service
+  verifying.emplace_back("Gateway__Auth__Issuers__0__Issuer", "https://id.test");
+  verifying.emplace_back("Gateway__Auth__Issuers__0__Secret", std::string(32, 's'));
+  verifying.emplace_back("Gateway__Auth__Issuers__0__Algorithms__0", "HS256");
+  Gateway gateway(valkey(), verifying);
   Sidecar sidecar(valkey(), "orders", service_, {{"Sidecar__Service__Version", "2.5.1"}});
   Sidecar twin(valkey(), "orders", service_, {{"Sidecar__Service__Version", "2.5.1"}});
   ASSERT_TRUE(gateway.wait_for_route("/orders/a/1"));
