@@ -213,8 +213,10 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
              base::equals_ignoring_case(field.name, "Expect") || base::equals_ignoring_case(field.name, "traceparent") ||
              base::equals_ignoring_case(field.name, "tracestate");
     });
-    withhold_credentials(request.headers);
-    edge_.policy_.add_identity(request.headers, *who_);
+    // What TRACE is answered with is the request itself: it gets nothing that is not for the client's eyes.
+    const bool is_reflected = request.method == "TRACE";
+    withhold_credentials(request.headers, is_reflected);
+    if (!is_reflected) edge_.policy_.add_identity(request.headers, *who_);
     const bool has_idempotency_key = !request.headers.find("Idempotency-Key").value_or("").empty();
     call_.traceparent = trace_->traceparent();
     call_.tracestate = trace_->tracestate();
@@ -227,7 +229,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     }
     call_.timeout = endpoint != nullptr && endpoint->timeout ? base::Duration(*endpoint->timeout)
                                                              : edge_.options_.request_timeout;
-    if (edge_.options_.envelope != nullptr) {
+    if (edge_.options_.envelope != nullptr && !is_reflected) {
       edge_.options_.envelope->sign(*who_,
                                     {.service = call_.service, .method = call_.method, .host = authority_, .target = call_.target,
                                      .request_id = request_id_, .timeout = call_.timeout},
@@ -241,15 +243,15 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     exchange_.accept_body();
     if (!request.has_body()) send();
   }
-  void withhold_credentials(base::HeaderList& headers) const {
+  void withhold_credentials(base::HeaderList& headers, bool all) const {
     const auto own = edge_.options_.forwarding_by_service.find(call_.service);
     const CredentialForwarding& forwarding =
         own == edge_.options_.forwarding_by_service.end() ? edge_.options_.forwarding : own->second;
     const auto is_kept = [this](Forwarding how) {
       return how == Forwarding::always || (how == Forwarding::automatic && who_->is_anonymous);
     };
-    if (!is_kept(forwarding.authorization)) headers.remove("Authorization");
-    if (!is_kept(forwarding.cookie)) headers.remove("Cookie");
+    if (all || !is_kept(forwarding.authorization)) headers.remove("Authorization");
+    if (all || !is_kept(forwarding.cookie)) headers.remove("Cookie");
   }
 
   void on_body(std::string_view bytes) override {
@@ -407,7 +409,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   }
 
   bool on_refused(http1::ParseProblem problem, http1::ResponseHead& head, std::string& body) override {
-    handle_.cancel();
+    give_up();
     problem_ = problem_of(problem);
     head.headers.add("X-Request-Id", request_id_);
     fill_refusal(problem, trace_->trace_id(), head, body);
@@ -416,8 +418,13 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     details_ = http1::name_of(problem);
     return true;
   }
-  void on_aborted(const base::Error& why) override {
+  // Nobody waits for an answer any more: what is asked of others is not to go on, and to the service nothing is to go.
+  void give_up() {
+    waiting_.cancel();
     handle_.cancel();
+  }
+  void on_aborted(const base::Error& why) override {
+    give_up();
     if (status_ == 0) note_break_off(why.code == base::Code::deadline);
   }
   void note_break_off(bool is_idle) {
