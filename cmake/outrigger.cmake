@@ -46,4 +46,13 @@ function(outrigger_test name)
     math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
+  outrigger_test_needs(${ARG_LABEL} ${name})
+endfunction()
+
+# outrigger_test_needs(LABEL target...): what the tests of a label need built; scripts/test builds tests_LABEL.
+function(outrigger_test_needs label)
+  if(NOT TARGET tests_${label})
+    add_custom_target(tests_${label})
+  endif()
+  add_dependencies(tests_${label} ${ARGN})
 endfunction()
