@@ -125,13 +125,18 @@ Refusal open(std::string_view token, Opened& opened) {
   return std::nullopt;
 }
 
+// By `kid`. A configured secret has none, and is meant whatever its issuer calls it.
+bool is_meant(const Key& key, const std::optional<std::string>& key_id) {
+  return !key_id || key.id() == *key_id || AlgorithmSet::symmetric().contains(key.algorithms());
+}
+
 Refusal check_signature(std::string_view token, const Opened& opened, const KeySet& keys, const Key*& verified_by) {
   const std::string alg(name_of(opened.algorithm));
   const SignedText text{token, opened.signature};
   bool is_known = false;
   int tried = 0;
   for (const auto& key : keys.keys()) {
-    if (opened.key_id && key->id() != *opened.key_id) continue;
+    if (!is_meant(*key, opened.key_id)) continue;
     is_known = true;
     if (!key->algorithms().contains(opened.algorithm)) continue;
     if (tried++ == kTriedKeys) break;

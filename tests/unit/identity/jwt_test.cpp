@@ -64,6 +64,21 @@ TEST(TokenVerifier, a_secret_verifies_what_it_is_configured_for) {
   }
 }
 
+TEST(TokenVerifier, a_secret_is_meant_by_any_key_id) {
+  const std::string secret(32, 's');
+  const AlgorithmSet hs256 = {Algorithm::hs256};
+  const auto keys = std::make_shared<const KeySet>(std::move(*KeySet::shared_secret(secret, hs256)));
+
+  const Verdict verdict = verify(TokenMaker::secret(secret).with_key_id("theirs").token(kPayload), keys, hs256);
+
+  ASSERT_TRUE(verdict.accepted()) << verdict.detail;
+  EXPECT_EQ(verdict.key_id, "theirs");
+  EXPECT_EQ(verdict.token->key_id, "");
+  const Verdict forged = verify(TokenMaker::secret(std::string(32, 'S')).with_key_id("theirs").token(kPayload), keys, hs256);
+  EXPECT_EQ(forged.problem, Problem::bad_signature);
+  EXPECT_FALSE(forged.may_need_newer_keys());
+}
+
 TEST(TokenVerifier, an_accepted_token_tells_what_it_says) {
   const Verdict verdict = verdict_on(payload_with(
       R"("aud":["x","api"],"scp":["a","b",3,true,null,{},[1]],"n":1.50,"big":12345678901234567890,"no":null,"o":{"a":1})",
