@@ -30,7 +30,7 @@ struct NameKey {
   bool has_effect = true;
 };
 using Names = frames::NameConfig;
-constexpr std::array<NameKey, 10> kNameKeys{
+constexpr std::array<NameKey, 11> kNameKeys{
     {{"RequestQueueTemplate", &Names::request_queue_template,
       "Work stream of a service; `:{version}` and `@{region}` are appended to what it expands to."},
      {"ResponseQueueName", &Names::response_prefix,
@@ -42,7 +42,8 @@ constexpr std::array<NameKey, 10> kNameKeys{
      {"AliveChannelTemplate", &Names::alive_template, "Channel that shows whether a sidecar's connection lives."},
      {"CancelChannelTemplate", &Names::cancel_template, "Channel of CANCEL and LOOK."},
      {"CancelledSetTemplate", &Names::cancelled_template, "Set of cancelled requests, by expiry."},
-     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes who reads a stream in wake mode notify."}}};
+     {"NotifyChannelTemplate", &Names::notify_template, "Channel that wakes who reads a stream in wake mode notify."},
+     {"RateKeyTemplate", &Names::rate_template, "Key of a rate limit's bucket that all gateways share."}}};
 
 void check_database(ConfigReading& reading, const std::string& section, MessagingConfig& config) {
   const std::string key = section + ":Database";

@@ -491,6 +491,16 @@ TEST_F(ConfigEffect, dead_letters) {
   check({"Sidecar:Messaging:DeadLetters:Expired", "true", expired, "dropped", "kept"}, {Form::environment});
 }
 
+TEST_F(ConfigEffect, rate_limits) {
+  Environment rule;
+  for (const auto& [name, value] : {std::pair{"Name", "all"}, {"Scope", "environment"}, {"Limit", "1000"}, {"Window", "1h"}}) {
+    rule.emplace_back(std::string("Gateway__RateLimit__Rules__0__") + name, value);
+  }
+  check({"RateKeyTemplate", "pace:{limit}:{bucket}", existing({"pace:all:*", "router:rate:all:*"}), "key router:rate:all:*",
+         "key pace:all:*", rule},
+        {Form::environment});
+}
+
 TEST_F(ConfigEffect, cancel) {
   const auto client_leaves = [](Stage& stage) {
     stage.wait_for_route();
