@@ -10,26 +10,10 @@ using identity::Principal;
 using identity::TokenProblem;
 using router::ProblemCode;
 
-// Codes of the original protocol.
-constexpr std::string_view kScopeHeaderForbidden = "ERR_SCOPE_HEADER_FORBIDDEN";
-constexpr std::string_view kTenantOverrideForbidden = "ERR_TENANT_OVERRIDE_FORBIDDEN";
-
 constexpr std::string_view kUnclear = "unclear-authorization";
 constexpr std::string_view kNoToken = "no-token";
 constexpr std::string_view kUnfitClaim = "unfit-claim";
 constexpr std::string_view kAccess = "lacks-access";
-
-// RFC 6750 section 2.1: b64token.
-bool is_bearer_token(std::string_view text) {
-  const auto is_inner = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("-._~+/").find(c) != std::string_view::npos;
-  };
-  const std::size_t padding = text.find('=');
-  const std::string_view inner = text.substr(0, padding);
-  return !inner.empty() && std::all_of(inner.begin(), inner.end(), is_inner) &&
-         text.find_first_not_of('=', inner.size()) == std::string_view::npos;
-}
 
 // RFC 6749 section 3.3.
 bool is_scope_token(std::string_view text) {
@@ -37,23 +21,9 @@ bool is_scope_token(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
 }
 
-std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> items;
-  while (!text.empty()) {
-    const std::size_t space = std::min(text.find(' '), text.size());
-    if (space > 0) items.emplace_back(text.substr(0, space));
-    text.remove_prefix(std::min(space + 1, text.size()));
-  }
-  return items;
-}
-
-bool has(const std::vector<std::string>& list, std::string_view item) {
-  return std::find(list.begin(), list.end(), item) != list.end();
-}
-
-Authenticator::Refusal forbidden(std::string_view code, std::string detail) {
-  return {ProblemCode::forbidden, std::string(code) + ": " + std::move(detail),
-          Authenticator::challenge("insufficient_scope"), code};
+Authenticator::Refusal forbidden(const identity::OverrideRefusal& why) {
+  return {ProblemCode::forbidden, std::string(why.code).append(": ").append(why.detail),
+          Authenticator::challenge("insufficient_scope"), why.code};
 }
 
 }  // namespace
@@ -70,8 +40,8 @@ Authenticator::Refusal Authenticator::refuse_access(bool needs_token, const std:
 }
 
 std::vector<std::string_view> Authenticator::reasons() {
-  std::vector<std::string_view> reasons = {kScopeHeaderForbidden, kTenantOverrideForbidden, kUnclear, kNoToken,
-                                           kUnfitClaim};
+  std::vector<std::string_view> reasons = {identity::kScopeHeaderForbidden, identity::kTenantOverrideForbidden,
+                                           kUnclear, kNoToken, kUnfitClaim};
   for (int i = 1; i <= static_cast<int>(TokenProblem::wrong_audience); ++i) {
     reasons.push_back(identity::name_of(static_cast<TokenProblem>(i)));
   }
@@ -101,26 +71,8 @@ void Authenticator::set_verifier(std::shared_ptr<const identity::TokenVerifier> 
 }
 
 Credentials Authenticator::read(const base::HeaderList& fields) const {
-  Credentials credentials;
-  if (!options_.verifies) return credentials;
-  constexpr std::string_view kBearer = "Bearer";
-  std::size_t count = 0;
-  for (const base::HeaderField field : fields) {
-    if (!base::equals_ignoring_case(field.name, "Authorization")) continue;
-    if (++count > 1) {
-      credentials.kind = Credentials::Kind::unclear;  // which one a service believes is anybody's guess
-      break;
-    }
-    const std::string_view scheme = field.value.substr(0, field.value.find(' '));
-    if (!base::equals_ignoring_case(scheme, kBearer)) continue;
-    std::string_view token = field.value.substr(scheme.size());
-    token.remove_prefix(std::min(token.find_first_not_of(' '), token.size()));
-    credentials.kind = is_bearer_token(token) ? Credentials::Kind::bearer : Credentials::Kind::unclear;
-    credentials.token = token;
-  }
-  if (options_.enable_tenant_override) credentials.tenant = policy_.requested_tenant(fields);
-  if (std::string scopes = policy_.requested_scopes(fields); !scopes.empty()) credentials.scopes = std::move(scopes);
-  return credentials;
+  if (!options_.verifies) return {};
+  return identity::read_credentials(fields, policy_, options_.enable_tenant_override);
 }
 
 Authenticator::Answer Authenticator::authenticate(const Credentials& credentials, bool may_be_anonymous,
@@ -182,28 +134,10 @@ Authenticator::Answer Authenticator::verify(const Credentials& credentials, Miss
   return adapt(who, credentials);
 }
 
-// What the client asked to be instead, as far as it may.
 Authenticator::Answer Authenticator::adapt(const Who& who, const Credentials& credentials) {
-  if (credentials.scopes && !options_.allow_scope_header) {
-    return refuse(forbidden(kScopeHeaderForbidden, "scopes come from the token, not from a header"));
-  }
-  const bool changes_tenant = !credentials.tenant.empty() && credentials.tenant != who->tenant;
-  if (!changes_tenant && !credentials.scopes) return who;
-  Principal changed = *who;
-  if (changes_tenant) {
-    if (!has(who->allowed_tenants, credentials.tenant)) {
-      return refuse(forbidden(kTenantOverrideForbidden, "the token does not allow this tenant"));
-    }
-    changed.tenant = credentials.tenant;
-  }
-  if (credentials.scopes) {
-    changed.scopes = split(*credentials.scopes);
-    for (const std::string& scope : changed.scopes) {
-      if (!who->has_scope(scope))
-        return refuse(forbidden(kScopeHeaderForbidden, "the token does not have all of these scopes"));
-    }
-  }
-  return std::make_shared<const Principal>(std::move(changed));
+  auto adapted = identity::apply_overrides(who, credentials, options_.allow_scope_header);
+  if (const auto* refusal = std::get_if<identity::OverrideRefusal>(&adapted)) return refuse(forbidden(*refusal));
+  return std::get<Who>(std::move(adapted));
 }
 
 Authenticator::Refusal Authenticator::refuse(Refusal refusal) {

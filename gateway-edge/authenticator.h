@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -15,6 +14,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/header_list.h"
 #include "bridge/base/unique_function.h"
+#include "bridge/identity/credentials.h"
 #include "bridge/identity/header_policy.h"
 #include "bridge/identity/jwt.h"
 #include "bridge/identity/token_cache.h"
@@ -36,18 +36,7 @@ class KeySource {
   ~KeySource() = default;
 };
 
-// What the head of a request says of who sent it, read before anything of it is stripped.
-struct Credentials {
-  enum class Kind : std::uint8_t {
-    none,  // or of a scheme that is not ours
-    bearer,
-    unclear,  // several Authorization fields, or a Bearer without one token
-  };
-  Kind kind = Kind::none;
-  std::string token;
-  std::string tenant;  // asked for by a field; only if overrides are on
-  std::optional<std::string> scopes;
-};
+using identity::Credentials;
 
 class Authenticator {
  public:
@@ -85,7 +74,7 @@ class Authenticator {
   // From now on tokens are verified with this; what was verified before is verified again.
   void set_verifier(std::shared_ptr<const identity::TokenVerifier> verifier);
 
-  // REQUIRES fields as they came.
+  // REQUIRES fields as they came. Of nobody's token, if none is verified.
   Credentials read(const base::HeaderList& fields) const;
 
   // May the answer be that a key is missing?

@@ -1,0 +1,85 @@
+#include "bridge/identity/credentials.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace outrigger::identity {
+namespace {
+
+// RFC 6750 section 2.1: b64token.
+bool is_bearer_token(std::string_view text) {
+  const auto is_inner = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("-._~+/").find(c) != std::string_view::npos;
+  };
+  const std::size_t padding = text.find('=');
+  const std::string_view inner = text.substr(0, padding);
+  return !inner.empty() && std::all_of(inner.begin(), inner.end(), is_inner) &&
+         text.find_first_not_of('=', inner.size()) == std::string_view::npos;
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> items;
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    if (space > 0) items.emplace_back(text.substr(0, space));
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  return items;
+}
+
+bool has(const std::vector<std::string>& list, std::string_view item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+}  // namespace
+
+Credentials read_credentials(const base::HeaderList& fields, const HeaderPolicy& policy, bool enable_tenant_override) {
+  Credentials credentials;
+  constexpr std::string_view kBearer = "Bearer";
+  std::size_t count = 0;
+  for (const base::HeaderField field : fields) {
+    if (!base::equals_ignoring_case(field.name, "Authorization")) continue;
+    if (++count > 1) {
+      credentials.kind = Credentials::Kind::unclear;  // which one a service believes is anybody's guess
+      break;
+    }
+    const std::string_view scheme = field.value.substr(0, field.value.find(' '));
+    if (!base::equals_ignoring_case(scheme, kBearer)) continue;
+    std::string_view token = field.value.substr(scheme.size());
+    token.remove_prefix(std::min(token.find_first_not_of(' '), token.size()));
+    credentials.kind = is_bearer_token(token) ? Credentials::Kind::bearer : Credentials::Kind::unclear;
+    credentials.token = token;
+  }
+  if (enable_tenant_override) credentials.tenant = policy.requested_tenant(fields);
+  if (std::string scopes = policy.requested_scopes(fields); !scopes.empty()) credentials.scopes = std::move(scopes);
+  return credentials;
+}
+
+std::variant<std::shared_ptr<const Principal>, OverrideRefusal> apply_overrides(const std::shared_ptr<const Principal>& who,
+                                                                                const Credentials& credentials,
+                                                                                bool allow_scope_header) {
+  if (credentials.scopes && !allow_scope_header) {
+    return OverrideRefusal{kScopeHeaderForbidden, "scopes come from the token, not from a header"};
+  }
+  const bool changes_tenant = !credentials.tenant.empty() && credentials.tenant != who->tenant;
+  if (!changes_tenant && !credentials.scopes) return who;
+  Principal changed = *who;
+  if (changes_tenant) {
+    if (!has(who->allowed_tenants, credentials.tenant)) {
+      return OverrideRefusal{kTenantOverrideForbidden, "the token does not allow this tenant"};
+    }
+    changed.tenant = credentials.tenant;
+  }
+  if (credentials.scopes) {
+    changed.scopes = split(*credentials.scopes);
+    for (const std::string& scope : changed.scopes) {
+      if (!who->has_scope(scope))
+        return OverrideRefusal{kScopeHeaderForbidden, "the token does not have all of these scopes"};
+    }
+  }
+  return std::make_shared<const Principal>(std::move(changed));
+}
+
+}  // namespace outrigger::identity
