@@ -25,10 +25,7 @@ class DocumentSource {
 // Of http and https URLs. Has a thread of its own: an issuer that does not answer holds up no other one. Its end stops a
 // fetch under way and does not wait for the issuer.
 std::unique_ptr<DocumentSource> make_http_source(net::EventLoop& loop, app::FetchOptions options);
-// Of files, by path: as read_document(). A thread of its own here, too: a disk may be far away.
+// Of files, by path: as app::read_document(). A thread of its own here, too: a disk may be far away.
 std::unique_ptr<DocumentSource> make_file_source(net::EventLoop& loop);
-
-// A regular file of at most app::FetchOptions::max_bytes, with status 200. Error `invalid` names the file. Any thread.
-base::Result<app::Fetched> read_document(const std::string& path);
 
 }  // namespace outrigger::gateway

@@ -61,41 +61,11 @@ std::optional<RateLimits> rate_limits(const RateLimitConfig& config) {
   return std::make_optional<RateLimits>(std::move(rules));
 }
 
-identity::AlgorithmSet algorithms_of(const AuthConfig::Issuer& issuer) {
-  if (issuer.algorithms.empty()) return identity::AlgorithmSet::asymmetric();
-  identity::AlgorithmSet algorithms;
-  for (const std::string& name : issuer.algorithms) algorithms.add(*identity::parse_algorithm(name));
-  return algorithms;
-}
-
 // finish_gateway has looked at each.
 std::shared_ptr<const AccessRules> access_rules(const AuthConfig& auth) {
   std::vector<AccessRule> rules;
   for (const AuthConfig::Rule& rule : auth.rules) rules.push_back(rule.rule);
   return std::make_shared<const AccessRules>(std::move(rules), auth.deny_by_default, auth.verifies());
-}
-
-IssuerSettings settings_of(const AuthConfig::Issuer& issuer) {
-  IssuerSettings settings;
-  settings.rules.issuer = issuer.issuer;
-  settings.rules.audiences = issuer.audiences;
-  settings.rules.algorithms = algorithms_of(issuer);
-  settings.rules.skew = std::chrono::duration_cast<std::chrono::seconds>(issuer.clock_skew);
-  if (!issuer.secret.empty()) {
-    auto keys = identity::KeySet::shared_secret(issuer.secret, settings.rules.algorithms);
-    CHECK(keys.has_value());  // finish_gateway has looked
-    settings.source = IssuerSettings::Source::given;
-    settings.keys = std::make_shared<const identity::KeySet>(std::move(*keys));
-  } else if (!issuer.jwks_file.empty()) {
-    settings.source = IssuerSettings::Source::file;
-    settings.location = issuer.jwks_file;
-  } else if (!issuer.jwks_url.empty()) {
-    settings.source = IssuerSettings::Source::url;
-    settings.location = issuer.jwks_url;
-  } else {
-    settings.location = issuer.discovery_url;
-  }
-  return settings;
 }
 
 // A worker's way to the one KeyKeeper.
@@ -420,7 +390,7 @@ base::Result<void> Gateway::start() {
 
 base::Result<void> Gateway::start_keys() {
   KeyKeeper::Options options{.issuers = {}, .refresh_interval = config_.auth.key_refresh_interval};
-  for (const AuthConfig::Issuer& issuer : config_.auth.issuers) options.issuers.push_back(settings_of(issuer));
+  for (const AuthConfig::Issuer& issuer : config_.auth.issuers) options.issuers.push_back(issuer_settings(issuer));
   app::FetchOptions fetching;
   fetching.ca_file = config_.auth.key_ca_file;
   keys_ = std::make_unique<KeyKeeper>(

@@ -292,6 +292,13 @@ void finish_rate_limit(app::ConfigReading& reading, RateLimitConfig& config) {
     }
   }
 }
+
+identity::AlgorithmSet algorithms_of(const AuthConfig::Issuer& issuer) {
+  if (issuer.algorithms.empty()) return identity::AlgorithmSet::asymmetric();
+  identity::AlgorithmSet algorithms;
+  for (const std::string& name : issuer.algorithms) algorithms.add(*identity::parse_algorithm(name));
+  return algorithms;
+}
 }  // namespace
 
 identity::EnvelopeOptions envelope_options(const AuthConfig& auth) {
@@ -301,6 +308,30 @@ identity::EnvelopeOptions envelope_options(const AuthConfig& auth) {
   options.lifetime = std::chrono::duration_cast<std::chrono::seconds>(auth.envelope_lifetime);
   options.prefix = auth.headers.prefix + "Identity-Envelope";
   return options;
+}
+
+app::IssuerSettings issuer_settings(const AuthConfig::Issuer& issuer) {
+  using Source = app::IssuerSettings::Source;
+  app::IssuerSettings settings;
+  settings.rules.issuer = issuer.issuer;
+  settings.rules.audiences = issuer.audiences;
+  settings.rules.algorithms = algorithms_of(issuer);
+  settings.rules.skew = std::chrono::duration_cast<std::chrono::seconds>(issuer.clock_skew);
+  if (!issuer.secret.empty()) {
+    auto keys = identity::KeySet::shared_secret(issuer.secret, settings.rules.algorithms);
+    CHECK(keys.has_value());  // finish_auth has looked
+    settings.source = Source::given;
+    settings.keys = std::make_shared<const identity::KeySet>(std::move(*keys));
+  } else if (!issuer.jwks_file.empty()) {
+    settings.source = Source::file;
+    settings.location = issuer.jwks_file;
+  } else if (!issuer.jwks_url.empty()) {
+    settings.source = Source::url;
+    settings.location = issuer.jwks_url;
+  } else {
+    settings.location = issuer.discovery_url;
+  }
+  return settings;
 }
 
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config) {

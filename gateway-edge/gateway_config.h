@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bridge/app/config_reader.h"
+#include "bridge/app/issuer_keys.h"
 #include "bridge/app/listen_address.h"
 #include "bridge/app/messaging_config.h"
 #include "bridge/app/process_config.h"
@@ -121,6 +122,9 @@ struct GatewayConfig {
 
 // What the signer of envelopes is made of. REQUIRES keys.
 identity::EnvelopeOptions envelope_options(const AuthConfig& auth);
+
+// An issuer, and where its keys come from. REQUIRES that finish_gateway found nothing wrong.
+app::IssuerSettings issuer_settings(const AuthConfig::Issuer& issuer);
 
 // Declares every key below Gateway. `config` must outlive the table.
 void declare_gateway(app::ConfigTable& table, GatewayConfig& config);

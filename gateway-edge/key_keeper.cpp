@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <deque>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "bridge/base/header_list.h"
@@ -23,20 +22,9 @@ using Source = IssuerSettings::Source;
 
 constexpr std::array<std::string_view, KeyKeeper::kAnswers> kAnswerNames = {"found", "unknown", "unavailable",
                                                                             "overloaded"};
-constexpr std::size_t kShownRemarks = 5;  // of a document whose every key is no good the rest says nothing new
 
 bool is_https(std::string_view url) { return base::equals_ignoring_case(url.substr(0, 8), "https://"); }
 bool is_remote(Source source) { return source == Source::url || source == Source::discovery; }
-
-std::string joined(const std::vector<std::string>& remarks) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(remarks.size(), kShownRemarks); ++i) {
-    if (i > 0) text += "; ";
-    text += remarks[i];
-  }
-  if (remarks.size() > kShownRemarks) text += "; and " + std::to_string(remarks.size() - kShownRemarks) + " more";
-  return text;
-}
 
 }  // namespace
 
@@ -80,39 +68,12 @@ struct KeyKeeper::Issuer {
   net::Pending fetch;
 };
 
-std::string discovery_url(std::string_view issuer) {
-  while (issuer.ends_with('/')) issuer.remove_suffix(1);
-  return std::string(issuer) + "/.well-known/openid-configuration";
-}
-
-Result<std::string> read_discovery(std::string_view document, std::string_view issuer) {
-  const auto json = nlohmann::json::parse(document, nullptr, false);
-  if (!json.is_object()) return Error{Code::malformed, "the discovery document is not a JSON object"};
-  const auto text = [&json](const char* name) {
-    const auto member = json.find(name);
-    return member != json.end() && member->is_string() ? member->get<std::string>() : std::string();
-  };
-  if (const std::string named = text("issuer"); named != issuer) {
-    return Error{Code::invalid, "the discovery document is of issuer '" + named + "', not of '" + std::string(issuer) +
-                                    "': both must be the same to the letter"};
-  }
-  std::string uri = text("jwks_uri");
-  if (uri.empty()) return Error{Code::invalid, "the discovery document has no jwks_uri"};
-  if (auto checked = app::check_url(uri); !checked) return Error{Code::invalid, "jwks_uri: " + checked.error().detail};
-  if (is_https(issuer) && !is_https(uri)) {
-    return Error{Code::invalid, "the discovery document's jwks_uri '" + uri + "' is not https, though the issuer is"};
-  }
-  return uri;
-}
-
 KeyKeeper::KeyKeeper(net::EventLoop& loop, Options options, MakeSource make_source, OnVerifier on_verifier)
     : loop_(loop), options_(std::move(options)), on_verifier_(std::move(on_verifier)) {
   for (IssuerSettings& each : options_.issuers) {
     auto issuer = std::make_unique<Issuer>(*this, std::move(each));
     IssuerSettings& settings = issuer->options;
-    if (settings.source == Source::discovery && settings.location.empty()) {
-      settings.location = discovery_url(settings.rules.issuer);
-    }
+    settings.location = app::location_of(settings);
     if (settings.source != Source::given) issuer->source = make_source(settings.source);
     issuers_.push_back(std::move(issuer));
   }
@@ -130,7 +91,7 @@ Result<void> KeyKeeper::start() {
     };
     issuer->asked = settings.location;
     if (settings.source == Source::file) {
-      auto accepted = accept(*issuer, read_document(settings.location));
+      auto accepted = accept(*issuer, app::read_document(settings.location));
       if (!accepted) return invalid(accepted.error());
       schedule(*issuer, kKeyFileInterval);
     } else if (is_remote(settings.source)) {
@@ -191,7 +152,7 @@ void KeyKeeper::begin_fetch(Issuer& issuer) {
 
 void KeyKeeper::on_discovered(Issuer& issuer, Result<app::Fetched> document) {
   if (!document || document->status != 200) return end_fetch(issuer, std::move(document));
-  auto uri = read_discovery(document->body, issuer.options.rules.issuer);
+  auto uri = app::read_discovery(document->body, issuer.options.rules.issuer);
   if (!uri) return end_fetch(issuer, uri.error());
   issuer.asked = std::move(*uri);
   issuer.fetch = issuer.source->get(
@@ -200,25 +161,16 @@ void KeyKeeper::on_discovered(Issuer& issuer, Result<app::Fetched> document) {
 
 Result<bool> KeyKeeper::accept(Issuer& issuer, Result<app::Fetched> document) {
   if (!document) return document.error();
-  if (document->status != 200) {
-    const bool is_redirect = document->status >= 300 && document->status < 400;
-    return Error{Code::upstream_failed, "the answer of " + issuer.asked + " was status " +
-                                            std::to_string(document->status) +
-                                            (is_redirect ? ": redirects are not followed, name the final URL" : "")};
-  }
-  const bool is_new = issuer.keys == nullptr || document->body != issuer.document;
+  const bool is_new = issuer.keys == nullptr || document->status != 200 || document->body != issuer.document;
   if (is_new) {
-    std::vector<std::string> remarks;
-    auto keys = KeySet::parse(document->body, remarks);
-    if (!keys) {
-      return Error{keys.error().code, "no keys in " + issuer.asked + ": " + keys.error().detail +
-                                          (remarks.empty() ? "" : ": " + joined(remarks))};
-    }
+    std::string remarks;
+    auto keys = app::read_key_set(*document, issuer.asked, remarks);
+    if (!keys) return keys.error();
     issuer.keys = std::make_shared<const KeySet>(std::move(*keys));
     issuer.document = std::move(document->body);
     if (!remarks.empty()) {
       base::log_warn("keys of an issuer were passed over",
-                     {{"issuer", issuer.options.rules.issuer}, {"why", joined(remarks)}});
+                     {{"issuer", issuer.options.rules.issuer}, {"why", remarks}});
     }
     base::log_info("keys of an issuer are in use", {{"issuer", issuer.options.rules.issuer},
                                                     {"from", issuer.options.location},

@@ -14,10 +14,10 @@
 #include <string_view>
 #include <vector>
 
+#include "bridge/app/issuer_keys.h"
 #include "bridge/base/clock.h"
 #include "bridge/base/result.h"
 #include "bridge/base/unique_function.h"
-#include "bridge/identity/jwks.h"
 #include "bridge/identity/jwt.h"
 #include "bridge/net/event_loop.h"
 #include "bridge/net/mailbox.h"
@@ -41,26 +41,7 @@ inline constexpr std::size_t kMissedKeys = 1024;  // remembered ids of an issuer
 // Requests that wait for an issuer's keys at once. More is a flood of made-up ids, whose requests would fill the workers.
 inline constexpr std::size_t kKeyWaiters = 1024;
 
-// An issuer, and where its keys come from.
-struct IssuerSettings {
-  enum class Source : std::uint8_t {
-    file,       // `location` is a path; read again every kKeyFileInterval
-    url,        // `location` is that of a JWK Set
-    discovery,  // `location` is that of a discovery document (OpenID Connect Discovery 1.0); empty: where its section 4 says
-    given,      // `keys`, for good: a shared secret
-  };
-  identity::IssuerRules rules;
-  Source source = Source::discovery;
-  std::string location;
-  std::shared_ptr<const identity::KeySet> keys;
-};
-
-// Where the discovery document of `issuer` is (OpenID Connect Discovery 1.0 section 4).
-std::string discovery_url(std::string_view issuer);
-// The `jwks_uri` of a discovery document. Error `malformed` or `invalid`, for operators: not such a document, one of another
-// issuer (section 4.3: its `issuer` is exactly the one that was asked for), or one whose keys travel without TLS though the
-// issuer's name is an https URL.
-base::Result<std::string> read_discovery(std::string_view document, std::string_view issuer);
+using app::IssuerSettings;
 
 class KeyKeeper {
  public:

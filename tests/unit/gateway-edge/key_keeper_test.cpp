@@ -23,6 +23,9 @@ using base::Error;
 using base::Result;
 using Answer = KeyKeeper::Answer;
 using Source = IssuerSettings::Source;
+using app::discovery_url;
+using app::read_discovery;
+using app::read_document;
 using tests::TokenMaker;
 using namespace std::chrono_literals;
 
