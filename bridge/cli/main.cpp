@@ -6,6 +6,7 @@
 #include "bridge/cli/dead.h"
 #include "bridge/cli/dev.h"
 #include "bridge/cli/status.h"
+#include "bridge/cli/token_check.h"
 #include "bridge/frames/queue_names.h"
 #include "bridge/valkey/valkey_url.h"
 
@@ -34,6 +35,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   cli::DeadOptions dead;
   const CLI::App* dead_command = cli::declare_dead(cli, dead);
+  cli::TokenCheckOptions token;
+  const CLI::App* token_command = cli::declare_token(cli, token);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -42,6 +45,7 @@ int main(int argc, char** argv) {
 
   if (status_command->parsed()) return cli::run_status(status);
   if (dead_command->parsed()) return cli::run_dead(dead);
+  if (token_command->parsed()) return cli::run_token_check(token);
   for (const std::string& service : services) {
     const std::size_t equals = service.find('=');
     const std::string name = service.substr(0, equals);

@@ -55,7 +55,9 @@ class HeaderPolicy {
   // Answers: removes what is between the gateway and services only, the envelope's fields in any spelling.
   void strip_from_answer(base::HeaderList& fields) const;
 
-  // X-StellaOps-Identity-Envelope.
+  // X-StellaOps-Tenant, -Scopes, -Identity-Envelope.
+  const std::string& tenant_name() const { return tenant_.name; }
+  const std::string& scopes_name() const { return scopes_.name; }
   std::string envelope_name() const { return names_.prefix + "Identity-Envelope"; }
 
  private:

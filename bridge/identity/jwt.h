@@ -91,4 +91,12 @@ class TokenVerifier {
 // line. An accepted token's `issuer` is what it says itself (empty: nothing), `expires_s` 0 if it has no proper `exp`.
 Verdict verify_signature(std::string_view token, const KeySet& keys);
 
+// What a token says of itself, with nothing verified: for a person who asks why it is refused, and for nothing else.
+struct TokenText {
+  std::vector<Claim> header;
+  std::vector<Claim> claims;
+};
+// Empty where it cannot be read: what is no JWT in compact serialization is not quoted.
+TokenText read_unverified(std::string_view token);
+
 }  // namespace outrigger::identity

@@ -75,8 +75,10 @@ void check_verdict(const Verdict& verdict, std::string_view token) {
   CHECK(!name_of(verdict.problem).empty() && verdict.key_id.size() <= kKeyIdBytes);
   check_printable(verdict.detail);
   CHECK(ERR_peek_error() == 0);
+  const TokenText said = read_unverified(token);
   if (!verdict.accepted()) return;
 
+  CHECK(said.claims == verdict.token->claims);
   CHECK(token.size() <= kTokenBytes);
   Input parts(reinterpret_cast<const std::uint8_t*>(token.data()), token.size());
   std::string again;

@@ -257,5 +257,21 @@ TEST(TokenProblem, names_are_as_written) {
   EXPECT_EQ(name_of(Problem::wrong_audience), "wrong-audience");
 }
 
+TEST(UnverifiedToken, is_read_as_far_as_it_can_be) {
+  const std::string token = ec_key().token(kPayload);
+  const TokenText said = read_unverified(token);
+  EXPECT_EQ(said.claims, verify(token, ec_keys()).token->claims);
+  EXPECT_EQ(said.header.front(), (Claim{"alg", {"ES256"}}));
+
+  const TokenText half = read_unverified("e30x." + token.substr(token.find('.') + 1));
+  EXPECT_TRUE(half.header.empty());
+  EXPECT_EQ(half.claims, said.claims);
+  const std::string too_large = token + std::string(kTokenBytes, 'a');
+  for (const std::string& none : {std::string(), std::string("opaque"), token + ".", too_large}) {
+    const TokenText nothing = read_unverified(none);
+    EXPECT_TRUE(nothing.header.empty() && nothing.claims.empty()) << none.size();
+  }
+}
+
 }  // namespace
 }  // namespace outrigger::identity
