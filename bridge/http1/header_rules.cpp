@@ -120,8 +120,12 @@ void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts) {
 }
 
 std::string ensure_request_id(base::HeaderList& headers, bool trust_inbound) {
-  if (trust_inbound && headers.count("X-Request-Id") == 1) {
-    const std::string_view inbound = *headers.find("X-Request-Id");
+  static constexpr std::string_view kName = "X-Request-Id";
+  headers.remove_if([](HeaderField field) {
+    return is_spelling_of(field.name, kName) && !equals_ignoring_case(field.name, kName);
+  });
+  if (trust_inbound && headers.count(kName) == 1) {
+    const std::string_view inbound = *headers.find(kName);
     const bool is_sane =
         !inbound.empty() && inbound.size() <= 128 && std::all_of(inbound.begin(), inbound.end(), [](char c) {
           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -130,7 +134,7 @@ std::string ensure_request_id(base::HeaderList& headers, bool trust_inbound) {
     if (is_sane) return std::string(inbound);
   }
   std::string id = base::new_request_id();
-  headers.set("X-Request-Id", id);
+  headers.set(kName, id);
   return id;
 }
 

@@ -34,7 +34,7 @@ struct ForwardedFacts {
 void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts);
 
 // The request's id, also put into X-Request-Id: the inbound one if trusted and sane (1 to 128 characters of
-// A-Z a-z 0-9 - _ . : = + / @), otherwise a new one.
+// A-Z a-z 0-9 - _ . : = + / @), otherwise a new one. Other spellings (X_Request_Id) are dropped, as above.
 std::string ensure_request_id(base::HeaderList& headers, bool trust_inbound);
 
 // Max-Forwards on TRACE and OPTIONS (RFC 9110 section 7.6.2): counted down; at zero we are the last recipient.

@@ -129,6 +129,12 @@ TEST(EnsureRequestId, inbound_is_kept_only_if_trusted_and_sane) {
   base::HeaderList repeated = list({{"X-Request-Id", "a"}, {"X-Request-Id", "b"}});
   EXPECT_EQ(ensure_request_id(repeated, true).size(), 32u);
   EXPECT_EQ(repeated.size(), 1u);
+  // One variable of CGI with the right one.
+  for (const bool trusted_peer : {false, true}) {
+    base::HeaderList spelled = list({{"X_Request_Id", "a"}, {"X-Request-Id", "b"}, {"x.request-ID", "c"}});
+    const std::string id = ensure_request_id(spelled, trusted_peer);
+    EXPECT_EQ(text(spelled), "X-Request-Id: " + id + "\n");
+  }
 }
 
 TEST(CountHop, counts_down_for_trace_and_options_only) {
