@@ -7,6 +7,16 @@
 namespace outrigger::identity {
 namespace {
 
+// The name of the scheme (RFC 9110 section 11.1). It ends at the first character that no name has, whatever that is: a
+// service may take it for a space.
+std::string_view scheme_of(std::string_view value) {
+  const auto is_of_name = [](char c) {
+    return base::spelling_of(c) != '-' || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  };
+  const auto* const end = std::find_if_not(value.begin(), value.end(), is_of_name);
+  return value.substr(0, static_cast<std::size_t>(end - value.begin()));
+}
+
 // RFC 6750 section 2.1: b64token.
 bool is_bearer_token(std::string_view text) {
   const auto is_inner = [](char c) {
@@ -45,7 +55,7 @@ Credentials read_credentials(const base::HeaderList& fields, const HeaderPolicy&
       credentials.kind = Credentials::Kind::unclear;  // which one a service believes is anybody's guess
       break;
     }
-    const std::string_view scheme = field.value.substr(0, field.value.find(' '));
+    const std::string_view scheme = scheme_of(field.value);
     if (!base::equals_ignoring_case(scheme, kBearer)) continue;
     std::string_view token = field.value.substr(scheme.size());
     token.remove_prefix(std::min(token.find_first_not_of(' '), token.size()));

@@ -104,7 +104,8 @@ TEST_F(AuthenticatorTest, token_is_one_field_of_one_bearer) {
   EXPECT_EQ(kind({{"AUTHORIZATION", "bEARER  a.b-c_d~e+f/g=="}}), Kind::bearer);
   EXPECT_EQ(asked.read(fields_of({{"authorization", "Bearer   abc"}})).token, "abc");
   for (const char* unclear :
-       {"Bearer", "Bearer ", "Bearer a b", "Bearer a=b", "Bearer =", "Bearer a,b", "Bearer \"a\"", "bearer a\tb"}) {
+       {"Bearer", "Bearer ", "Bearer a b", "Bearer a=b", "Bearer =", "Bearer a,b", "Bearer \"a\"", "bearer a\tb",
+        "Bearer\ta", "Bearer\xa0" "a", "Bearer,a", "Bearer=a"}) {
     EXPECT_EQ(kind({{"Authorization", unclear}}), Kind::unclear) << unclear;
   }
   EXPECT_EQ(kind({{"Authorization", "Bearer a"}, {"authorization", "Bearer a"}}), Kind::unclear);
