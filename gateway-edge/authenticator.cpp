@@ -29,6 +29,8 @@ Authenticator::Refusal forbidden(const identity::OverrideRefusal& why) {
 }  // namespace
 
 Authenticator::Refusal Authenticator::refuse_access(bool needs_token, const std::string& missing) {
+  // Where none is verified, none would help.
+  if (!options_.verifies) return refuse({ProblemCode::forbidden, "Nobody may do this.", {}, kAccess});
   if (needs_token) return refuse({ProblemCode::unauthenticated, "A token is needed.", challenge(), kNoToken});
   // A document may ask for scopes that cannot stand in a field.
   constexpr std::string_view kScope = "scope ";
@@ -41,7 +43,7 @@ Authenticator::Refusal Authenticator::refuse_access(bool needs_token, const std:
 
 std::vector<std::string_view> Authenticator::reasons() {
   std::vector<std::string_view> reasons = {identity::kScopeHeaderForbidden, identity::kTenantOverrideForbidden,
-                                           kUnclear, kNoToken, kUnfitClaim};
+                                           kUnclear, kNoToken, kUnfitClaim, kAccess};
   for (int i = 1; i <= static_cast<int>(TokenProblem::wrong_audience); ++i) {
     reasons.push_back(identity::name_of(static_cast<TokenProblem>(i)));
   }

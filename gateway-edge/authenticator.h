@@ -89,7 +89,7 @@ class Authenticator {
   net::Pending await(const MissingKey& missing, KeySource::Done done);
 
   // What is answered to somebody who may not do what he asks for: `needs_token`, or it has one, without what `missing`
-  // names.
+  // names. 401 only where tokens are verified.
   Refusal refuse_access(bool needs_token, const std::string& missing);
   // All that Refusal::why can be, for metrics.
   static std::vector<std::string_view> reasons();
