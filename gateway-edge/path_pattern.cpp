@@ -153,13 +153,17 @@ bool is_plain(std::string_view canonical) {
 }
 
 std::string fold_path(std::string_view path) {
+  static constexpr std::string_view kWhite = " \t\n\v\f\r";
   // Once is what every service does; twice is what those do that stand behind another proxy.
   std::string text = decoded(decoded(path));
+  text.resize(std::min(text.find_first_of("?#"), text.size()));
   std::replace(text.begin(), text.end(), '\\', '/');
   std::transform(text.begin(), text.end(), text.begin(), lower);
   std::vector<std::string_view> kept;
   split(text, [&kept](std::string_view segment) {
     segment = segment.substr(0, segment.find_first_of(std::string_view(";\0", 2)));
+    segment.remove_prefix(std::min(segment.find_first_not_of(kWhite), segment.size()));
+    segment = segment.substr(0, segment.find_last_not_of(kWhite) + 1);
     if (segment == ".." && !kept.empty()) kept.pop_back();
     if (!segment.empty() && !is_dot_segment(segment)) kept.push_back(segment);
   });

@@ -35,7 +35,8 @@ bool touches(const PathPattern& pattern, const Segments& segments);
 // Whether everyone reads `canonical` as the same path: no dot segments, empty segments, `;`, `\`, or anything encoded.
 bool is_plain(std::string_view canonical);
 // The path that a service which is generous about spelling may read instead: decoded (twice), without path parameters
-// (`;`), empty and dot segments and a slash at the end, in lower case, canonical again.
+// (`;`), empty and dot segments, white space around segments (to many `$` matches before a line feed), what stands behind an
+// encoded `?` or `#`, and a slash at the end; in lower case, canonical again.
 std::string fold_path(std::string_view path);
 // False if fold_path(path) is `path`, most likely; true if it is not.
 bool needs_folding(std::string_view path);

@@ -80,7 +80,9 @@ TEST(AccessTable, another_spelling_of_a_listed_path_has_its_demands_too) {
   EXPECT_EQ(stage.ask("GET", "/reports/a.json", somebody({"read"})), "200");
   for (const char* path : {"/reports/Internal", "/reports/internal;x=1", "/reports/internal.json",
                            "/reports/%2569nternal", "/reports/x%2F..%2Finternal", "/reports/internal%2F",
-                           "/reports/internal%00.html", "/reports/x\\..\\internal", "/reports/INTERNAL.html"}) {
+                           "/reports/internal%00.html", "/reports/x\\..\\internal", "/reports/INTERNAL.html",
+                           "/reports/internal%0A", "/reports/%20Internal%09", "/reports/internal%3Fx",
+                           "/reports/internal%23", "/reports/internal%2520"}) {
     EXPECT_EQ(stage.ask("GET", path, somebody({"read"})), "403 scope internal") << path;
     EXPECT_EQ(stage.ask("HEAD", path, somebody({"read"})), "403 scope internal") << path;
     EXPECT_EQ(stage.ask("GET", path, somebody({"read", "internal"})), "200") << path;
