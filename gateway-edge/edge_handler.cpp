@@ -409,7 +409,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   }
 
   bool on_refused(http1::ParseProblem problem, http1::ResponseHead& head, std::string& body) override {
-    give_up();
+    cancel();
     problem_ = problem_of(problem);
     head.headers.add("X-Request-Id", request_id_);
     fill_refusal(problem, trace_->trace_id(), head, body);
@@ -418,14 +418,14 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
     details_ = http1::name_of(problem);
     return true;
   }
-  // Nobody waits for an answer any more: what is asked of others is not to go on, and to the service nothing is to go.
-  void give_up() {
+  void on_aborted(const base::Error& why) override {
+    cancel();
+    if (status_ == 0) note_break_off(why.code == base::Code::deadline);
+  }
+  // Nothing is to come of it any more, though it is kept until its last byte is written.
+  void cancel() {
     waiting_.cancel();
     handle_.cancel();
-  }
-  void on_aborted(const base::Error& why) override {
-    give_up();
-    if (status_ == 0) note_break_off(why.code == base::Code::deadline);
   }
   void note_break_off(bool is_idle) {
     flags_ = edge_.is_stopping_ ? flag::kLocalReset : is_idle ? flag::kStreamIdle : flag::kDownstreamClosed;

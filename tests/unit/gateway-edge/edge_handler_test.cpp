@@ -2,10 +2,14 @@
 // in memory.
 #include "gateway-edge/edge_handler.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "bridge/identity/envelope.h"
 #include "tests/support/memory_transport.h"
+#include "tests/support/token_maker.h"
+#include "tests/unit/gateway-edge/access_samples.h"
 #include "tests/unit/router/delivery_stage.h"
 
 namespace outrigger::gateway {
@@ -62,7 +66,7 @@ class EdgeHandlerTest : public tests::DeliveryTest {
     if (HasFailure()) std::fputs(other_output_.c_str(), stderr);
   }
 
-  void publish(const std::vector<openapi::Endpoint>& endpoints) {
+  void publish(const std::vector<openapi::Endpoint>& endpoints, std::vector<AccessRule> rules = {}) {
     openapi::ServiceMetadata metadata;
     metadata.service = tests::kService;
     metadata.endpoints = endpoints;
@@ -72,16 +76,16 @@ class EdgeHandlerTest : public tests::DeliveryTest {
     view->is_known = true;
     const auto shared = std::make_shared<const openapi::ServiceMetadata>(metadata);
     view->routes = std::make_shared<const router::RouteTable>(std::vector<router::RouteSource>{{shared, 1}});
-    view->access = std::make_shared<const AccessTable>(std::make_shared<const AccessRules>(),
+    view->access = std::make_shared<const AccessTable>(std::make_shared<const AccessRules>(std::move(rules)),
                                                        AccessTable::Services{{tests::kService, shared}});
     auto book = std::make_shared<router::AddressBook>();
     book->add(tests::kService, {tests::kQueue, {sidecar_.instance}});
     view->addresses = std::move(book);
     view->openapi_json = std::make_shared<const std::string>("{}");
     view->openapi_etag = "\"e\"";
-    edge_.set_view(std::move(view));
+    served_->set_view(std::move(view));
   }
-  std::unique_ptr<Client> connect() { return std::make_unique<Client>(loop_, edge_, server_options_); }
+  std::unique_ptr<Client> connect() { return std::make_unique<Client>(loop_, *served_, server_options_); }
   std::string ask(Client& client, std::string_view bytes) {
     client.peer.send(bytes);
     settle();
@@ -132,6 +136,7 @@ class EdgeHandlerTest : public tests::DeliveryTest {
                      .request_timeout = 30s,
                      .limits = {},
                      .access_log = telemetry::AccessFormat::json}};
+  EdgeHandler* served_ = &edge_;  // the one that clients come to
 };
 
 TEST_F(EdgeHandlerTest, answered_request_has_everything_in_its_record) {
@@ -389,6 +394,352 @@ TEST_F(EdgeHandlerTest, text_of_clients_stays_in_its_place) {
   const json one = record();
   EXPECT_EQ(one["path"], "/x%0A%1B");
   EXPECT_EQ(one["user_agent"], "a\"b\\\xef\xbf\xbd");
+}
+
+
+// ---- Identity
+
+// Keys that come when the test says so.
+class Keys final : public KeySource {
+ public:
+  net::Pending want_key(const std::string&, const std::string& key_id, Done done) override {
+    asked.push_back(key_id);
+    is_wanted_ = std::make_shared<bool>(true);
+    done_ = std::move(done);
+    return net::Pending(std::make_unique<Handle>(is_wanted_));
+  }
+  bool is_wanted() const { return is_wanted_ != nullptr && *is_wanted_; }
+  void answer(bool could_look) {
+    if (is_wanted()) std::exchange(done_, nullptr)(could_look);
+  }
+
+  std::vector<std::string> asked;
+
+ private:
+  struct Handle final : net::PendingOperation {
+    explicit Handle(std::shared_ptr<bool> flag) : is_wanted(std::move(flag)) {}
+    ~Handle() override { *is_wanted = false; }
+    std::shared_ptr<bool> is_wanted;
+  };
+  std::shared_ptr<bool> is_wanted_;
+  Done done_;
+};
+
+class EdgeIdentityTest : public EdgeHandlerTest {
+ protected:
+  EdgeIdentityTest() { secure(); }
+
+  // Clients come to an edge with these options from now on.
+  void secure(const std::function<void(EdgeHandler::Options&)>& change = {}) {
+    EdgeHandler::Options options{.via = "outrigger-test",
+                                 .request_timeout = 30s,
+                                 .limits = {},
+                                 .access_log = telemetry::AccessFormat::json};
+    options.authentication.verifies = true;
+    options.keys = &keys_;
+    if (change) change(options);
+    secured_ = std::make_unique<EdgeHandler>(loop_.loop, caller_.dispatcher, policy_, std::move(options));
+    served_ = secured_.get();
+    trust(maker_);
+    publish({});
+  }
+  void trust(const tests::TokenMaker& maker) {
+    std::vector<std::string> remarks;
+    identity::TrustedIssuer issuer;
+    issuer.rules.issuer = "https://id.test";
+    issuer.keys = std::make_shared<const identity::KeySet>(*identity::KeySet::parse(maker.jwks(), remarks));
+    served_->set_verifier(std::make_shared<const identity::TokenVerifier>(std::vector{std::move(issuer)}));
+  }
+  // As a field. `claims` begin with a comma, if there are any.
+  std::string bearer(const std::string& claims = {}) { return "Authorization: Bearer " + token(claims) + "\r\n"; }
+  std::string token(const std::string& claims = {}) {
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(loop_.loop.clock().wall());
+    return maker_.token(R"({"iss":"https://id.test","sub":"ann","tid":"acme","exp":)" +
+                        std::to_string((now + 1h).count()) + claims + "}");
+  }
+  // What the service got, each field once: "-" for none.
+  std::string told(std::string_view name) {
+    const base::HeaderList& headers = sidecar_.service.last_headers;
+    EXPECT_LE(headers.count(name), 1U) << name;
+    return std::string(headers.find(name).value_or("-"));
+  }
+  std::size_t times_asked() const { return sidecar_.service.begun.size(); }
+  static std::string field_of(std::string_view answer, std::string_view name) {
+    const auto at = answer.find("\r\n" + std::string(name) + ": ");
+    if (at == std::string_view::npos) return "-";
+    answer.remove_prefix(at + name.size() + 4);
+    return std::string(answer.substr(0, answer.find('\r')));
+  }
+
+  Keys keys_;
+  tests::TokenMaker maker_ = tests::TokenMaker::ec("one");
+  std::unique_ptr<EdgeHandler> secured_;
+};
+
+TEST_F(EdgeIdentityTest, service_is_told_who_asks_and_not_how_that_was_proved) {
+  ask(get("/billing/1", bearer(R"(,"scope":"a b")") + "Cookie: session=1\r\nX-StellaOps-Tenant: evil\r\nsub: eve\r\n"));
+
+  EXPECT_EQ(told("X-StellaOps-Actor"), "ann");
+  EXPECT_EQ(told("X-Stella-Actor"), "ann");
+  EXPECT_EQ(told("X-StellaOps-Tenant"), "acme");
+  EXPECT_EQ(told("X-StellaOps-Scopes"), "a b");
+  EXPECT_EQ(told("sub"), "-");
+  EXPECT_EQ(told("Authorization"), "-");
+  EXPECT_EQ(told("Cookie"), "-");
+  EXPECT_EQ(record()["subject"], "ann");
+}
+
+TEST_F(EdgeIdentityTest, what_proves_nothing_to_us_goes_on_with_the_anonymous) {
+  ask(get("/billing/1", "Authorization: Basic YTpi\r\nCookie: session=1\r\nX-StellaOps-Actor: eve\r\n"));
+
+  EXPECT_EQ(told("X-StellaOps-Actor"), "anonymous");
+  EXPECT_EQ(told("X-StellaOps-Tenant"), "-");
+  EXPECT_EQ(told("Authorization"), "Basic YTpi");
+  EXPECT_EQ(told("Cookie"), "session=1");
+  EXPECT_TRUE(record()["subject"].is_null());
+}
+
+TEST_F(EdgeIdentityTest, credentials_go_where_the_configuration_says) {
+  secure([](EdgeHandler::Options& options) {
+    options.forwarding = {Forwarding::never, Forwarding::never};
+    options.forwarding_by_service["billing"] = {Forwarding::always, Forwarding::automatic};
+    options.forwarding_by_service["stock"] = {Forwarding::never, Forwarding::always};
+  });
+  ask(get("/billing/1", bearer() + "Cookie: session=1\r\n"));
+  EXPECT_EQ(told("Authorization").substr(0, 7), "Bearer ");
+  EXPECT_EQ(told("Cookie"), "-");
+
+  secure([](EdgeHandler::Options& options) { options.forwarding = {Forwarding::never, Forwarding::never}; });
+  ask(get("/billing/1", "Authorization: Basic YTpi\r\nCookie: session=1\r\n"));
+  EXPECT_EQ(told("Authorization"), "-");
+  EXPECT_EQ(told("Cookie"), "-");
+  EXPECT_EQ(records().size(), 2U);
+}
+
+TEST_F(EdgeIdentityTest, envelope_is_for_the_request_that_the_service_sees) {
+  const auto signer = identity::EnvelopeSigner::make({.keys = {{"k1", std::string(32, 's')}}});
+  ASSERT_TRUE(signer);
+  secure([&signer](EdgeHandler::Options& options) { options.envelope = &*signer; });
+  for (const std::string& fields : {bearer(), std::string()}) {
+    ask(get("/billing/1?q", fields + "X-StellaOps-Identity-Envelope: forged\r\nX_StellaOps_Identity_Envelope_Kid: x\r\n"));
+    const auto envelope = signer->verify(sidecar_.service.last_headers, loop_.loop.clock().wall());
+    ASSERT_TRUE(envelope) << envelope.error().detail;
+    const json one = json::parse(*envelope);
+    EXPECT_EQ(one["aud"], "billing");
+    EXPECT_EQ(one["method"], "GET");
+    EXPECT_EQ(one["host"], "Example.test");
+    EXPECT_EQ(one["rid"], told("X-Request-Id"));
+    EXPECT_EQ(one["actor"], fields.empty() ? "anonymous" : "ann");
+    EXPECT_EQ(one.contains("token_iss"), !fields.empty());
+    EXPECT_EQ(told("X_StellaOps_Identity_Envelope_Kid"), "-");
+  }
+  EXPECT_EQ(records().size(), 2U);
+}
+
+TEST_F(EdgeIdentityTest, refused_requests_say_why_and_reach_no_service) {
+  publish({{"GET", "/orders", {}, {}, false}}, {add_rule("billing", "GET", "/orders", {"orders:read"})});
+  const struct {
+    std::string fields;
+    std::string end;
+    std::string challenge;
+    std::string detail;
+  } cases[] = {
+      {"", "401 - no-token", "Bearer realm=\"outrigger\"", "A token is needed."},
+      {"Authorization: Bearer x\r\n", "401 - malformed",
+       "Bearer realm=\"outrigger\", error=\"invalid_token\", error_description=\"malformed\"",
+       "The token is refused: malformed."},
+      {"Authorization: Bearer\r\n", "400 - unclear-authorization",
+       "Bearer realm=\"outrigger\", error=\"invalid_request\"", "Authorization must be one field with one token."},
+      {bearer(), "403 - lacks-access",
+       "Bearer realm=\"outrigger\", error=\"insufficient_scope\", scope=\"orders:read\"",
+       "The token lacks: scope orders:read."},
+      {bearer(R"(,"project":1,"stellaops:project":"")"), "403 - unfit-claim",
+       "Bearer realm=\"outrigger\", error=\"insufficient_scope\"",
+       "claim \"stellaops:project\" is empty, too long, or not printable ASCII."},
+  };
+  for (const auto& [fields, end, challenge, detail] : cases) {
+    const std::string answer = ask(get("/billing/orders", fields));
+    const json one = record();
+    std::string without_flags = end_of(one);
+    without_flags.replace(4, without_flags.rfind(' ') - 4, "-");
+    EXPECT_EQ(without_flags, end) << answer;
+    EXPECT_EQ(one["subject"], end.substr(0, 12) == "403 - lacks-" ? json("ann") : json());
+    EXPECT_EQ(field_of(answer, "WWW-Authenticate"), challenge);
+    EXPECT_EQ(field_of(answer, "X-Request-Id"), one["request_id"]);
+    const json problem = json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+    EXPECT_EQ(problem["detail"], detail);
+  }
+  EXPECT_EQ(times_asked(), 0U);
+  EXPECT_EQ(ask(get("/billing/orders", bearer(R"(,"scope":"orders:read")"))).substr(9, 3), "200");
+}
+
+TEST_F(EdgeIdentityTest, own_pages_and_what_is_not_there_ask_for_a_token_first) {
+  secure([](EdgeHandler::Options& options) { options.authentication.allow_anonymous = false; });
+  for (const char* target : {"/billing/1", "/openapi.json", "/nothing"}) {
+    EXPECT_EQ(ask(get(target)).substr(9, 3), "401") << target;
+  }
+  EXPECT_EQ(ask(get("/openapi.json", bearer())).substr(9, 3), "200");
+  EXPECT_EQ(ask(get("/nothing", bearer())).substr(9, 3), "404");
+  EXPECT_EQ(ask("OPTIONS /billing/1 HTTP/1.1\r\nHost: a\r\n\r\n").substr(9, 3), "200");
+  EXPECT_EQ(records().size(), 6U);
+}
+
+// ---- Requests that wait for keys or for the rate limiter
+
+TEST_F(EdgeIdentityTest, request_goes_on_when_the_keys_have_come) {
+  const tests::TokenMaker other = tests::TokenMaker::ec("two");
+  trust(other);
+  const auto client = connect();
+  EXPECT_EQ(ask(*client, "POST /billing/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" + bearer() + "\r\nhello" +
+                             get("/billing/2")),
+            "");
+  EXPECT_EQ(keys_.asked, std::vector<std::string>{"one"});
+  EXPECT_EQ(times_asked(), 0U) << "nor does what follows overtake it";
+
+  trust(maker_);
+  keys_.answer(true);
+  settle();
+  EXPECT_EQ(times_asked(), 2U);
+  const std::string answers = client->peer.take_received();
+  EXPECT_EQ(answers.substr(9, 3), "200");
+  EXPECT_NE(answers.find("HTTP/1.1 200 OK", 20), std::string::npos);
+  EXPECT_EQ(sidecar_.service.bodies[sidecar_.service.begun[0]], "hello");
+  EXPECT_EQ(records().size(), 2U);
+}
+
+TEST_F(EdgeIdentityTest, token_of_a_key_that_nobody_has_is_refused_after_one_question) {
+  trust(tests::TokenMaker::ec("two"));
+  for (const bool could_look : {true, false}) {
+    const auto client = connect();
+    ask(*client, get("/billing/1", bearer()));
+    keys_.answer(could_look);
+    settle();
+    const std::string answer = client->peer.take_received();
+    EXPECT_EQ(answer.substr(9, 3), could_look ? "401" : "503");
+    EXPECT_EQ(field_of(answer, "WWW-Authenticate") != "-", could_look);
+    EXPECT_EQ(field_of(answer, "Retry-After") != "-", !could_look);
+    EXPECT_EQ(record()["response_code_details"], "unknown-key");
+  }
+  EXPECT_EQ(keys_.asked.size(), 2U);
+  EXPECT_EQ(times_asked(), 0U);
+}
+
+TEST_F(EdgeIdentityTest, client_that_leaves_while_keys_are_fetched_asks_nothing) {
+  trust(tests::TokenMaker::ec("two"));
+  const auto gone = connect();
+  ask(*gone, get("/billing/1", bearer()));
+  ASSERT_TRUE(keys_.is_wanted());
+  gone->peer.reset();
+  settle();
+  EXPECT_FALSE(keys_.is_wanted());
+  EXPECT_EQ(end_of(record()), "0 DC downstream_remote_disconnect");
+
+  // The keys come in the very turn in which the connection ends.
+  auto closed = connect();
+  ask(*closed, get("/billing/1", bearer()));
+  closed->session->close();
+  trust(maker_);
+  keys_.answer(true);
+  settle();
+  EXPECT_EQ(times_asked(), 0U);
+  EXPECT_EQ(end_of(record()), "0 DC downstream_remote_disconnect");
+}
+
+TEST_F(EdgeIdentityTest, request_that_was_refused_while_it_waits_stays_so) {
+  trust(tests::TokenMaker::ec("two"));
+  base::Budget budget(1);
+  server_options_.buffered = &budget;
+  const auto client = connect();
+  client->peer.set_write_room(0);
+  ask(*client, "POST /billing/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n" + bearer() + "\r\n");
+  ASSERT_TRUE(keys_.is_wanted());
+  ask(*client, std::string(40'000, 'x'));  // more than there is memory for
+  keys_.answer(true);
+  settle();
+  client->peer.set_write_room({});
+  settle();
+  EXPECT_EQ(client->peer.take_received().substr(9, 3), "503");
+  EXPECT_EQ(end_of(record()), "503 OM overloaded");
+}
+
+TEST_F(EdgeIdentityTest, request_that_waits_for_keys_ends_with_the_drain) {
+  trust(tests::TokenMaker::ec("two"));
+  auto client = connect();
+  ask(*client, get("/billing/1", bearer()));
+  secured_->begin_stop();
+  client.reset();
+  EXPECT_FALSE(keys_.is_wanted());
+  EXPECT_EQ(end_of(record()), "0 LR drain_time_over");
+}
+
+class EdgeRateLimitTest : public EdgeIdentityTest {
+ protected:
+  EdgeRateLimitTest() { settle(); }
+  // Of one request an hour for each subject.
+  void limit(RateLimitScope scope) {
+    RateLimitRule rule;
+    rule.name = "each";
+    rule.scope = scope;
+    rule.per = {RateLimitDimension::subject};
+    rule.limit = 1;
+    rule.window = 1h;
+    limits_ = std::make_unique<RateLimits>(std::vector{rule});
+    limiter_ = std::make_unique<RateLimiter>(loop_.loop, caller_.bus, names_, *limits_);
+    secure([this](EdgeHandler::Options& options) { options.rate_limiter = limiter_.get(); });
+  }
+  ~EdgeRateLimitTest() override { secured_.reset(); }
+
+  std::unique_ptr<RateLimits> limits_;
+  std::unique_ptr<RateLimiter> limiter_;
+};
+
+TEST_F(EdgeRateLimitTest, limited_request_is_told_when_to_come_again) {
+  for (const RateLimitScope scope : {RateLimitScope::instance, RateLimitScope::environment}) {
+    limit(scope);
+    const std::string passed = ask(get("/billing/1", bearer()));
+    EXPECT_EQ(passed.substr(9, 3), "200");
+    EXPECT_EQ(field_of(passed, "X-RateLimit-Limit"), "1");
+    EXPECT_EQ(field_of(passed, "X-RateLimit-Remaining"), "0");
+    EXPECT_EQ(field_of(passed, "X-RateLimit-Reset"), "3600");
+    EXPECT_EQ(end_of(record()), "200 - via_upstream");
+
+    const std::string refused = ask(get("/billing/1", bearer()));
+    EXPECT_EQ(refused.substr(9, 3), "429");
+    EXPECT_EQ(field_of(refused, "Retry-After"), "3600");
+    EXPECT_EQ(refused.find("Retry-After", refused.find("Retry-After") + 1), std::string::npos);
+    EXPECT_EQ(field_of(refused, "X-RateLimit-Remaining"), "0");
+    EXPECT_EQ(end_of(record()), "429 RL rate-limited");
+    EXPECT_EQ(ask(get("/billing/1")).substr(9, 3), "200") << "somebody else";
+    records();
+  }
+}
+
+TEST_F(EdgeRateLimitTest, client_that_leaves_while_the_bus_counts_asks_nothing) {
+  limit(RateLimitScope::environment);
+  const std::size_t before = times_asked();
+  auto client = connect();
+  client->peer.send(get("/billing/1", bearer()));
+  loop_.loop.run_turn(net::EventLoop::Wait::no);  // the question is on its way
+  client->session->close();
+  settle();
+  EXPECT_EQ(times_asked(), before);
+  EXPECT_EQ(end_of(record()), "0 DC downstream_remote_disconnect");
+}
+
+TEST_F(EdgeIdentityTest, proxies_are_believed_by_address) {
+  const std::string said = "X-Request-Id: given\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n";
+  ask(get("/billing/1", said));
+  EXPECT_NE(told("X-Request-Id"), "given");
+  EXPECT_EQ(told("X-Forwarded-For"), "192.0.2.7");
+  EXPECT_EQ(told("X-Forwarded-Proto"), "http");
+
+  secure([](EdgeHandler::Options& options) { options.trusted_proxies = *net::AddressSet::make({"192.0.2.0/24"}); });
+  ask(get("/billing/1", said + "X-StellaOps-Actor: eve\r\n"));
+  EXPECT_EQ(told("X-Request-Id"), "given");
+  EXPECT_EQ(told("X-Forwarded-For"), "203.0.113.9, 192.0.2.7");
+  EXPECT_EQ(told("X-Forwarded-Proto"), "https");
+  EXPECT_EQ(told("X-StellaOps-Actor"), "anonymous") << "they never say who the caller is";
+  EXPECT_EQ(records().size(), 2U);
 }
 
 }  // namespace

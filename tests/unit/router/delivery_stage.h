@@ -52,6 +52,7 @@ class ScriptedService final : public router::Service {
   std::string answer_body = "done";
   std::vector<std::string> begun;             // ids of the requests it has seen, in order
   std::map<std::string, std::string> bodies;  // of these
+  base::HeaderList last_headers;              // of the last one
   std::size_t refused = 0;
   std::size_t most_at_once = 0;
   bool is_dead = false;  // with its process: begins and answers nothing any more
@@ -65,6 +66,7 @@ class ScriptedService final : public router::Service {
     } else {
       begun.push_back(request.id);
       bodies[request.id] = request.body;
+      last_headers = request.headers;
       most_at_once = std::max(most_at_once, running_.size());
     }
     running->reaction = reaction;
