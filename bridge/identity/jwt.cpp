@@ -238,7 +238,7 @@ std::vector<Claim> take_claims(JsonValue&& payload) {
   std::vector<Claim> claims;
   claims.reserve(payload.items.size());
   for (JsonValue& member : payload.items) {
-    Claim claim{std::move(member.name), {}};
+    Claim claim{std::move(member.name), {}, member.kind == Kind::array};
     if (has_value(member)) claim.values.push_back(std::move(member.text));
     if (member.kind == Kind::array) {
       for (JsonValue& item : member.items) {

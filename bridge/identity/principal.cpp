@@ -50,15 +50,16 @@ Result<std::string> single(const std::vector<Claim>& claims, const std::vector<s
   return std::string();
 }
 
-// Every item of the claim's values, which may be lists separated by spaces themselves.
+// Every item of the claim's values, which may be lists separated by spaces themselves. `keeps_spaces`: but not in an array,
+// whose items may have spaces inside: who may be "acme corp" may not be "corp".
 template <class Valid>
-Result<void> append_items(const std::vector<Claim>& claims, const std::string& name, Valid valid,
+Result<void> append_items(const std::vector<Claim>& claims, const std::string& name, bool keeps_spaces, Valid valid,
                           std::vector<std::string>& items) {
   const Claim* claim = find(claims, name);
   if (claim == nullptr) return {};
   for (const std::string& value : claim->values) {
     for (std::string_view rest = value; !rest.empty();) {
-      const std::size_t space = std::min(rest.find(' '), rest.size());
+      const std::size_t space = keeps_spaces && claim->is_list ? rest.size() : std::min(rest.find(' '), rest.size());
       const std::string_view item = rest.substr(0, space);
       rest.remove_prefix(std::min(space + 1, rest.size()));
       if (item.empty()) continue;
@@ -102,14 +103,13 @@ Result<Principal> derive_principal(VerifiedToken token, const ClaimNames& names)
   // Nobody real is to be taken for nobody in particular.
   if (principal.actor == anonymous_principal().actor) return unfit(names.actor.front(), "is the name of those without a token");
   for (const std::string& name : names.scopes) {
-    if (auto taken = append_items(token.claims, name, is_scope, principal.scopes); !taken) return taken.error();
+    if (auto taken = append_items(token.claims, name, false, is_scope, principal.scopes); !taken) return taken.error();
   }
   std::size_t bytes = 0;
   for (const std::string& scope : principal.scopes) bytes += scope.size() + 1;
   if (bytes > kListBytes) return unfit(names.scopes.front(), "has more than 8 KiB of scopes");
-  if (auto taken = append_items(token.claims, names.allowed_tenants, is_field_text, principal.allowed_tenants); !taken) {
-    return taken.error();
-  }
+  auto taken = append_items(token.claims, names.allowed_tenants, true, is_field_text, principal.allowed_tenants);
+  if (!taken) return taken.error();
   principal.issuer = std::move(token.issuer);
   principal.claims = std::move(token.claims);
   principal.expires_s = token.expires_s;

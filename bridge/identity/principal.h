@@ -16,6 +16,7 @@ namespace outrigger::identity {
 struct Claim {
   std::string name;
   std::vector<std::string> values;
+  bool is_list = false;  // an array, of however many values
   friend bool operator==(const Claim&, const Claim&) = default;
 };
 

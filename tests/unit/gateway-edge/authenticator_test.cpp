@@ -199,6 +199,9 @@ TEST_F(AuthenticatorTest, tenant_is_chosen_only_where_that_is_on_and_the_token_a
               "Bearer "
               "realm=\"outrigger\", error=\"insufficient_scope\"");
   }
+  const std::string spaced = R"(,"tid":"acme","stellaops:allowed_tenants":["umbra corp"])";
+  EXPECT_EQ(text(ask_with(token(spaced), {"X-StellaOps-Tenant", "umbra corp"})), "ann umbra corp ");
+  EXPECT_EQ(text(ask_with(token(spaced), {"X-StellaOps-Tenant", "corp"})).substr(0, 4), "403 ") << "another tenant";
   EXPECT_EQ(text(ask(fields_of({{"X-StellaOps-Tenant", "umbra"}}))), "anonymous  ") << "nobody has no other tenant";
 }
 

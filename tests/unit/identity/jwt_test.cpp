@@ -91,8 +91,8 @@ TEST(TokenVerifier, an_accepted_token_tells_what_it_says) {
   EXPECT_EQ(verdict.token->key_id, "ec-1");
   EXPECT_EQ(verdict.token->expires_s, 1700000300);
   const std::vector<Claim> expected = {{"iss", {std::string(kIssuer)}},
-                                       {"aud", {"x", "api"}},
-                                       {"scp", {"a", "b", "3", "true"}},
+                                       {"aud", {"x", "api"}, true},
+                                       {"scp", {"a", "b", "3", "true"}, true},
                                        {"n", {"1.50"}},
                                        {"big", {"12345678901234567890"}},
                                        {"no", {}},

@@ -43,6 +43,15 @@ TEST(Principal, is_derived_from_the_documented_claims) {
   EXPECT_EQ(ann->find_claim("Address"), nullptr);
 }
 
+TEST(Principal, tenant_of_an_array_is_one_with_its_spaces) {
+  const auto ann = derive({{"stellaops:allowed_tenants", {"acme corp", "zeta"}, /*is_list=*/true}});
+  ASSERT_TRUE(ann);
+  EXPECT_EQ(ann->allowed_tenants, (Texts{"acme corp", "zeta"}));
+  const auto bob = derive({{"stellaops:allowed_tenants", {"acme corp"}}});
+  ASSERT_TRUE(bob);
+  EXPECT_EQ(bob->allowed_tenants, (Texts{"acme", "corp"}));
+}
+
 TEST(Principal, tenant_is_tid_where_there_is_no_other_and_actor_a_client_without_subject) {
   const auto machine = derive({{"tid", {"acme"}}, {"client_id", {"batch"}}});
   ASSERT_TRUE(machine);
