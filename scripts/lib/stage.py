@@ -181,10 +181,10 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{program} did not answer PING within 10 s")
 
-    def start_gateway(self, port, *more, name="gateway", valkey=None, health=None):
+    def start_gateway(self, port, *more, name="gateway", valkey=None, health=None, environment=None):
         return self.start(name, self.programs / "outrigger-gateway", "--listen", f"127.0.0.1:{port}",
                           "--valkey", valkey or f"unix://{self.folder}/bus.sock", "--health", health or f"127.0.0.1:{free_port()}",
-                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more)
+                          "--admin", f"unix:{self.folder}/{name}.sock", "--log-level", "info", *more, environment=environment)
 
     def start_sidecar(self, service, upstream, name, *more, valkey=None, health=None):
         return self.start(name, self.programs / "outrigger-sidecar", "--service", service, "--upstream", upstream,
@@ -202,7 +202,7 @@ class Stage:
             time.sleep(0.05)
         raise Failure(f"{name} did not say '{text}' within {seconds} s")
 
-    def wait_for(self, port, target, seconds=20):
+    def wait_for(self, port, target, seconds=20, headers=None):
         """Until GET answers 200."""
         deadline = time.monotonic() + seconds
         last = "nothing"
@@ -212,7 +212,7 @@ class Stage:
                     raise Failure(f"{name} ended with {child.returncode}")
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request("GET", target)
+                connection.request("GET", target, headers=headers or {})
                 answer = connection.getresponse()
                 answer.read()
                 connection.close()
