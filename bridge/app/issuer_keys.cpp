@@ -79,13 +79,13 @@ Result<Fetched> read_document(const std::string& path) {
   const auto invalid = [&path](const std::string& why) {
     return Error{Code::invalid, "the file '" + path + "' " + why};
   };
-  constexpr std::size_t kMostBytes = FetchOptions{}.max_bytes;
+  const std::size_t most_bytes = FetchOptions{}.max_bytes;
   // Without O_NONBLOCK a named pipe would wait for its writer.
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) return invalid(std::string("cannot be opened: ") + std::strerror(errno));
   struct stat status {};
   if (::fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode)) return invalid("is not a regular file");
-  Fetched document{.status = 200, .body = std::string(kMostBytes + 1, '\0'), .max_age = {}};
+  Fetched document{.status = 200, .body = std::string(most_bytes + 1, '\0'), .max_age = {}};
   std::size_t size = 0;
   while (size < document.body.size()) {
     const ssize_t count = ::read(file.fd, document.body.data() + size, document.body.size() - size);
@@ -94,7 +94,7 @@ Result<Fetched> read_document(const std::string& path) {
     if (count == 0) break;
     size += static_cast<std::size_t>(count);
   }
-  if (size > kMostBytes) return invalid("is larger than " + std::to_string(kMostBytes) + " bytes");
+  if (size > most_bytes) return invalid("is larger than " + std::to_string(most_bytes) + " bytes");
   document.body.resize(size);
   document.body.shrink_to_fit();
   return document;
