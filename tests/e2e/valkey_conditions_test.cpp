@@ -386,7 +386,11 @@ TEST_P(DocumentedPermissions, are_enough_for_everything) {
   ScriptedService second_service;
   {
     valkey().set_login("gateway:gateway-secret");
-    Gateway gateway(valkey());
+    Gateway gateway(valkey(), {{"Gateway__RateLimit__Rules__0__Name", "all"},
+                               {"Gateway__RateLimit__Rules__0__Scope", "environment"},
+                               {"Gateway__RateLimit__Rules__0__Limit", "1000000"},
+                               {"Gateway__RateLimit__Rules__0__Window", "1h"},
+                               {"Gateway__RateLimit__Timeout", "10s"}});
     valkey().set_login("billing:billing-secret");
     Sidecar first(valkey(), "billing", service_,
                   {{"Sidecar__Service__Version", "2.0"}, {"Sidecar__Messaging__LeaseDuration", "3s"}}, kAnyPort);
@@ -420,6 +424,8 @@ TEST_P(DocumentedPermissions, are_enough_for_everything) {
     EXPECT_EQ(gateway.get("/billing/").status, 503);
     Sidecar third(valkey(), "billing", second_service, {}, kAnyPort);
     EXPECT_TRUE(gateway.wait_for_route("/billing/"));
+    EXPECT_EQ(gateway.get("/billing/").header("X-RateLimit-Limit"), "1000000");
+    EXPECT_EQ(metric(gateway.health_port(), R"(outrigger_rate_limit_fail_open_total{reason="refused"})"), "0");
     EXPECT_TRUE(third.process().terminate());
     EXPECT_TRUE(gateway.process().terminate());
   }
