@@ -1,12 +1,15 @@
 // Every key of the configuration, changed, has an effect that can be seen from outside the programs: first the block
 // that files of the original have, each key in the file, in the environment and as a flag where there is one; then our
 // own keys. Each change is seen as a difference to a run without it. Prints what was seen as a table.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 
+#include "bridge/identity/base64url.h"
 #include "tests/e2e/programs.h"
+#include "tests/support/token_maker.h"
 
 namespace outrigger::tests {
 namespace {
@@ -49,25 +52,38 @@ std::uint16_t port_in(const std::string& log, const std::string& what) {
   return at == std::string::npos ? 0 : static_cast<std::uint16_t>(std::atoi(log.c_str() + at + address.size()));
 }
 
+// An issuer's; its set is in DIRECTORY/keys.json.
+const TokenMaker& published_key() {
+  static const TokenMaker maker = TokenMaker::ec("one");
+  return maker;
+}
+
 // A server, a second one that is used only if the configuration says so, a service, and both programs reading one file.
 class Stage {
  public:
   explicit Stage(const Change& change) : file_(server_.directory() + "/config.yaml") {
     std::string value = change.value;
-    const std::vector<std::pair<std::string, std::string>> places = {
-        {"SERVER", server_.url()}, {"SECOND", second_.url()}, {"DIRECTORY", server_.directory()}};
+    const std::vector<std::pair<std::string, std::string>> places = {{"SERVER", server_.url()},
+                                                                     {"SECOND", second_.url()},
+                                                                     {"DIRECTORY", server_.directory()},
+                                                                     {"SERVICE", service_.url()}};
+    Environment environment = change.always;
     for (const auto& [name, text] : places) {
       if (const std::size_t at = value.find(name); at != std::string::npos) value.replace(at, name.size(), text);
+      for (auto& [variable, set] : environment) {
+        if (const std::size_t at = set.find(name); at != std::string::npos) set.replace(at, name.size(), text);
+      }
     }
     service_.set_document(kDocument);
+    std::ofstream(server_.directory() + "/keys.json") << published_key().jwks();
     write_file(change.form == Form::file ? change.key : "", value);
-    Environment environment = change.always;
     std::vector<std::string> flags;
     if (change.form == Form::environment && change.key.find(':') == std::string::npos) {
       for (const char* section : {"Gateway__Transports__Messaging__", "Sidecar__Messaging__"}) {
         environment.emplace_back(section + change.key, value);
       }
     } else if (change.form == Form::environment) {
+      std::erase_if(environment, [&](const auto& each) { return each.first == variable(change.key); });
       environment.emplace_back(variable(change.key), value);
     } else if (change.form == Form::flag) {
       flags = {change.key, value};
@@ -78,10 +94,11 @@ class Stage {
   }
 
   // Waits until the service can be reached.
-  void wait_for_route(const std::string& target = "/billing/") {
+  void wait_for_route(const std::string& target = "/billing/", const Fields& fields = {}) {
     ASSERT_TRUE(gateway_->wait_for_line("gateway listens"));
     port_ = port_in(gateway_->err(), "gateway listens");
-    ASSERT_TRUE(eventually("200 from " + target, [&] { return get(port_, target).status == 200; }));
+    const std::string request = make_request("GET", target, fields);
+    ASSERT_TRUE(eventually("200 from " + target, [&] { return ask(port_, request).status == 200; }));
   }
 
   ValkeyServer& server() { return server_; }
@@ -596,6 +613,243 @@ TEST_F(ConfigEffect, gateway) {
       {"Gateway:Process:Health", "127.0.0.1:0", said_by_gateway({"health listener is open", "gateway listens"}),
        "log: gateway listens", "log: health listener is open"}};
   for (const Case& of : cases) check(of, {Form::environment});
+}
+
+// --- identity, rate limits, proxies ---------------------------------------------------------------------------------
+
+constexpr char kSecret[] = "shared-secret-of-the-tests-0123456789abcdef";
+const Environment kTrusting = {{"Gateway__Auth__Issuers__0__Issuer", "https://id.test"},
+                               {"Gateway__Auth__Issuers__0__Audiences", "orders"},
+                               {"Gateway__Auth__Issuers__0__Secret", kSecret},
+                               {"Gateway__Auth__Issuers__0__Algorithms", "HS256"}};
+const Environment kSigning = {{"Gateway__Auth__Envelope__Keys__0__Id", "k1"},
+                              {"Gateway__Auth__Envelope__Keys__0__Secret", kSecret}};
+
+Environment operator+(Environment environment, const Environment& more) {
+  environment.insert(environment.end(), more.begin(), more.end());
+  return environment;
+}
+
+// A token of the one issuer; `more` members with a comma before.
+std::string token(const std::string& more = {}, const std::string& audience = "orders") {
+  return TokenMaker::secret(kSecret).token(R"({"iss":"https://id.test","aud":")" + audience +
+                                           R"(","exp":4102444800,"sub":"ann")" + more + "}");
+}
+Fields bearer(const std::string& token) {
+  return {{"Authorization", "Bearer " + token}};
+}
+
+// What the service is told in field `name`.
+See told(const std::string& name, const Fields& fields) {
+  return [name, fields](Stage& stage) {
+    stage.wait_for_route();
+    EXPECT_EQ(ask(stage.port(), make_request("GET", "/billing/seen", fields)).status, 200);
+    return name + ": " + stage.service().last_request().field(name);
+  };
+}
+// The status of a request with these fields, once there is a route for those with `waiting`.
+See answered(const Fields& fields, const Fields& waiting = {}, const std::string& route = "/billing/") {
+  return [fields, waiting, route](Stage& stage) {
+    stage.wait_for_route(route, waiting);
+    const RawResponse answer = ask(stage.port(), make_request("GET", "/billing/seen", fields));
+    return std::to_string(answer.status) + (answer.status == 200 ? "" : " " + code_of(answer));
+  };
+}
+
+TEST_F(ConfigEffect, identity) {
+  const Fields ann = bearer(token());
+  const Fields scoped = {{"Authorization", "Bearer " + token(R"(,"scope":"a b")")}, {"X-StellaOps-Scopes", "a"}};
+  const Fields elsewhere = {
+      {"Authorization", "Bearer " + token(R"(,"tid":"acme","stellaops:allowed_tenants":"globex","others":"globex")")},
+      {"X-StellaOps-Tenant", "globex"}};
+  const Fields rich =
+      bearer(token(R"(,"org":"acme","tid":"no","team":"apollo","email":"ann@acme","permissions":"all")"));
+  const Fields cookie = {{"Cookie", "a=1"}};
+  const auto soon = [](Stage& stage) {
+    stage.wait_for_route();
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(base::system_clock().wall()).count();
+    const Fields fields = bearer(token(",\"nbf\":" + std::to_string(now + 45)));
+    return std::to_string(ask(stage.port(), make_request("GET", "/billing/", fields)).status);
+  };
+  const auto cached = [](Stage& stage) {
+    stage.wait_for_route();
+    for (int i = 0; i < 4; ++i) {
+      const Fields one_of_two = bearer(token(",\"n\":" + std::to_string(i % 2)));
+      EXPECT_EQ(ask(stage.port(), make_request("GET", "/billing/", one_of_two)).status, 200);
+    }
+    const std::uint16_t health = port_in(stage.gateway().err(), "health listener is open");
+    return metric(health, "outrigger_authentications_total{result=\"cached\"}") + " of 4 found";
+  };
+  const auto lifetime = [](Stage& stage) {
+    stage.wait_for_route();
+    const RawRequest request = stage.service().last_request();
+    const auto at = [&](const char* end) {
+      return std::atoll(request.field("X-StellaOps-Identity-Envelope" + std::string(end)).c_str());
+    };
+    return std::to_string(at("-Exp") - at("-Iat")) + " s";
+  };
+  const auto signer = [](Stage& stage) {
+    stage.wait_for_route();
+    const auto text = identity::decode_base64url(stage.service().last_request().field("X-StellaOps-Identity-Envelope"));
+    return text ? text->substr(0, text->find(',')) : std::string("none");
+  };
+  const std::string no_one = "401 unauthenticated";
+  const std::vector<Case> cases = {
+      {"Gateway:Auth:Mode", "passthrough", answered(bearer("a.b.c")), no_one, "200", kTrusting},
+      {"Gateway:Auth:AllowAnonymous", "false", answered({}, ann), "200", no_one, kTrusting},
+      {"Gateway:Auth:EnableLegacyHeaders", "false", told("X-Stella-Actor", ann), "X-Stella-Actor: ann",
+       "X-Stella-Actor: ", kTrusting},
+      {"Gateway:Auth:AllowScopeHeader", "true", answered(scoped), "403 forbidden", "200", kTrusting},
+      {"Gateway:Auth:EnableTenantOverride", "true", told("X-StellaOps-Tenant", elsewhere), "X-StellaOps-Tenant: acme",
+       "X-StellaOps-Tenant: globex", kTrusting},
+      {"Gateway:Auth:DenyByDefault", "true", answered(ann, {}, "/billing/open/"), "200", "403 forbidden",
+       kTrusting + Environment{{"Gateway__Auth__Rules__0__Service", "billing"},
+                               {"Gateway__Auth__Rules__0__Path", "/open/*"},
+                               {"Gateway__Auth__Rules__0__Mode", "override"},
+                               {"Gateway__Auth__Rules__0__AllowAnonymous", "true"}}},
+      {"Gateway:Auth:HeaderPrefix", "X-Acme-", told("X-Acme-Actor", ann), "X-Acme-Actor: ", "X-Acme-Actor: ann",
+       kTrusting},
+      {"Gateway:Auth:LegacyHeaderPrefix", "X-Old-", told("X-Old-Actor", ann), "X-Old-Actor: ", "X-Old-Actor: ann",
+       kTrusting},
+      {"Gateway:Auth:ReservedPrefixes", "X-Acme-", told("X-Acme-Role", {{"x_acme_role", "1"}, {"X-Acme-Role", "1"}}),
+       "X-Acme-Role: 1", "X-Acme-Role: "},
+      {"Gateway:Auth:ReservedNames", "X-Role", told("X-Role", {{"X-Role", "1"}}), "X-Role: 1", "X-Role: "},
+      {"Gateway:Auth:Claims:Tenant", "org", told("X-StellaOps-Tenant", rich), "X-StellaOps-Tenant: no",
+       "X-StellaOps-Tenant: acme", kTrusting},
+      {"Gateway:Auth:Claims:Project", "team", told("X-StellaOps-Project", rich),
+       "X-StellaOps-Project: ", "X-StellaOps-Project: apollo", kTrusting},
+      {"Gateway:Auth:Claims:Actor", "email", told("X-StellaOps-Actor", rich), "X-StellaOps-Actor: ann",
+       "X-StellaOps-Actor: ann@acme", kTrusting},
+      {"Gateway:Auth:Claims:Scopes", "permissions", told("X-StellaOps-Scopes", rich),
+       "X-StellaOps-Scopes: ", "X-StellaOps-Scopes: all", kTrusting},
+      {"Gateway:Auth:Claims:AllowedTenants", "none", answered(elsewhere), "200", "403 forbidden",
+       kTrusting + Environment{{"Gateway__Auth__EnableTenantOverride", "true"}}},
+      {"Gateway:Auth:CachedTokens", "1", cached, "2 of 4 found", "0 of 4 found",
+       kTrusting + Environment{{"Gateway__Process__Health", "127.0.0.1:0"}}},
+      {"Gateway:Auth:ForwardAuthorization", "never", told("Authorization", {{"Authorization", "Basic YTpi"}}),
+       "Authorization: Basic YTpi", "Authorization: "},
+      {"Gateway:Auth:ForwardCookie", "never", told("Cookie", cookie), "Cookie: a=1", "Cookie: "},
+      {"Gateway:Auth:Services:0:ForwardAuthorization",
+       "never",
+       told("Authorization", {{"Authorization", "Basic YTpi"}}),
+       "Authorization: Basic YTpi",
+       "Authorization: ",
+       {{"Gateway__Auth__Services__0__Service", "billing"}}},
+      {"Gateway:Auth:Services:0:ForwardCookie",
+       "never",
+       told("Cookie", cookie),
+       "Cookie: a=1",
+       "Cookie: ",
+       {{"Gateway__Auth__Services__0__Service", "billing"}}},
+      {"Gateway:Auth:Issuers:0:Issuer", "https://other.test", answered(ann), "200", no_one, kTrusting},
+      {"Gateway:Auth:Issuers:0:Audiences", "billing", answered(bearer(token({}, "billing"))), no_one, "200", kTrusting},
+      {"Gateway:Auth:Issuers:0:Secret", std::string(kSecret) + "x", answered(ann), "200", no_one, kTrusting},
+      {"Gateway:Auth:Issuers:0:ClockSkew", "60s", soon, "401", "200", kTrusting},
+      {"Gateway:Auth:Rules:0:Scopes", "admin", answered(ann, bearer(token(R"(,"scope":"admin")"))), "200",
+       "403 forbidden", kTrusting},
+      {"Gateway:Auth:Envelope:Lifetime", "2m", lifetime, "60 s", "120 s", kSigning},
+      {"Gateway:Auth:Envelope:Issuer", "east", signer, R"({"iss":"outrigger")", R"({"iss":"east")", kSigning},
+      {"Gateway:Auth:Envelope:Keys:0:Id", "k2", told("X-StellaOps-Identity-Envelope-Kid", {}),
+       "X-StellaOps-Identity-Envelope-Kid: k1", "X-StellaOps-Identity-Envelope-Kid: k2", kSigning}};
+  for (const Case& of : cases) check(of, {Form::environment});
+}
+
+TEST_F(ConfigEffect, sources_of_keys) {
+  const Environment issuer = {{"Gateway__Auth__Issuers__0__Issuer", "http://id.test"},
+                              {"Gateway__Auth__Issuers__0__Audiences", "orders"}};
+  // The service is the issuer, too, from the gateway's second try on.
+  const auto publish = [](Stage& stage) {
+    stage.service().set_script(
+        [url = stage.service().url()](const RawRequest& request, ScriptedService::Connection& connection) {
+          if (request.target == "/keys") return connection.send(make_response("200 OK", {}, published_key().jwks()));
+          if (request.target == "/about") {
+            const std::string about = R"({"issuer":"http://id.test","jwks_uri":")" + url + R"(/keys"})";
+            return connection.send(make_response("200 OK", {}, about));
+          }
+          ScriptedService::echo(request, connection);
+        });
+  };
+  const auto believed = [publish](Stage& stage) -> std::string {
+    publish(stage);
+    const std::string token =
+        published_key().token(R"({"iss":"http://id.test","aud":"orders","exp":4102444800,"sub":"ann"})");
+    stage.wait_for_route("/billing/", bearer(token));
+    return stage.service().last_request().field("X-StellaOps-Actor");
+  };
+  const auto fetched_again = [believed](Stage& stage) {
+    EXPECT_EQ(believed(stage), "ann");
+    stage.service().forget_requests();
+    EXPECT_TRUE(eventually("the next fetch", [&] {
+      const auto requests = stage.service().requests();
+      return std::any_of(requests.begin(), requests.end(), [](const auto& each) { return each.target == "/keys"; });
+    }));
+    return std::string("fetched again within seconds");
+  };
+  const std::string path = "Gateway:Auth:Issuers:0:";
+  check({path + "JwksFile", "DIRECTORY/keys.json", believed, "", "ann", issuer}, {Form::environment});
+  check({path + "JwksUrl", "SERVICE/keys", believed, "", "ann", issuer}, {Form::environment});
+  check({path + "DiscoveryUrl", "SERVICE/about", believed, "", "ann", issuer}, {Form::environment});
+  check({"Gateway:Auth:KeyRefreshInterval", "10s", fetched_again, "", "fetched again within seconds",
+         issuer + Environment{{"Gateway__Auth__Issuers__0__JwksUrl", "SERVICE/keys"}}},
+        {Form::environment});
+}
+
+TEST_F(ConfigEffect, rate_limit_rules) {
+  const Fields ann = bearer(token(R"(,"tid":"acme")"));
+  // Two a day, for ann's tenant alone: what waits for the route uses none of them.
+  const std::string rule = "Gateway__RateLimit__Rules__0__";
+  const Environment two_a_day =
+      kTrusting +
+      Environment{{rule + "Name", "two"}, {rule + "Tenant", "acme"}, {rule + "Limit", "2"}, {rule + "Window", "48h"}};
+  const auto verdicts = [ann](Stage& stage) {
+    stage.wait_for_route();
+    std::string all;
+    for (const char* target : {"/billing/listed", "/billing/a", "/billing/b"}) {
+      all += (all.empty() ? "" : " ") + std::to_string(ask(stage.port(), make_request("GET", target, ann)).status);
+    }
+    return all;
+  };
+  const auto reset = [ann](Stage& stage) {
+    stage.wait_for_route();
+    const RawResponse answer = ask(stage.port(), make_request("GET", "/billing/", ann));
+    return "all there again in " +
+           std::to_string((std::atoi(answer.header("X-RateLimit-Reset").c_str()) + 1800) / 3600) + " h";
+  };
+  const auto counted = [ann](Stage& stage) {
+    stage.wait_for_route();
+    EXPECT_EQ(ask(stage.port(), make_request("GET", "/billing/", ann)).status, 200);
+    return std::string(stage.has_key_like("router:rate:*") ? "counted at Valkey" : "counted in memory");
+  };
+  // One that comes while Valkey says nothing, and is one too many.
+  const auto silence = [ann](Stage& stage) {
+    stage.wait_for_route();
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(ask(stage.port(), make_request("GET", "/billing/", ann)).status, 200);
+    stage.server().suspend();
+    Asking third(stage.port(), make_request("GET", "/billing/", ann));
+    const Stopwatch watch;
+    EXPECT_TRUE(eventually("half a second", [&] { return watch.elapsed() > 500ms; }));
+    stage.server().resume();
+    return std::to_string(third.answer().status);
+  };
+  const std::vector<Case> cases = {
+      {"Gateway:RateLimit:Timeout", "10s", silence, "200", "429",
+       two_a_day + Environment{{rule + "Scope", "environment"}}},
+      {"Gateway:RateLimit:Rules:0:Scope", "environment", counted, "counted in memory", "counted at Valkey", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Per", "route", verdicts, "200 200 429", "200 200 200", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Service", "orders", verdicts, "200 200 429", "200 200 200", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Route", "/billing/listed", verdicts, "200 200 429", "200 200 200", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Tenant", "globex", verdicts, "200 200 429", "200 200 200", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Limit", "1", verdicts, "200 200 429", "200 429 429", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Burst", "1", verdicts, "200 200 429", "200 429 429", two_a_day},
+      {"Gateway:RateLimit:Rules:0:Window", "24h", reset, "all there again in 24 h", "all there again in 12 h",
+       two_a_day}};
+  for (const Case& of : cases) check(of, {Form::environment});
+}
+
+TEST_F(ConfigEffect, trusted_proxies) {
+  check({"Gateway:TrustedProxies", "127.0.0.1", told("X-Forwarded-For", {{"X-Forwarded-For", "203.0.113.9"}}),
+         "X-Forwarded-For: 127.0.0.1", "X-Forwarded-For: 203.0.113.9, 127.0.0.1"},
+        {Form::environment});
 }
 
 TEST_F(ConfigEffect, sidecar) {
