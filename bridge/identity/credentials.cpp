@@ -83,10 +83,12 @@ std::variant<std::shared_ptr<const Principal>, OverrideRefusal> apply_overrides(
     changed.tenant = credentials.tenant;
   }
   if (credentials.scopes) {
-    changed.scopes = split(*credentials.scopes);
-    for (const std::string& scope : changed.scopes) {
-      if (!who->has_scope(scope))
+    changed.scopes.clear();
+    const bool is_too_long = credentials.scopes->size() > kScopesBytes;  // no token has so many
+    for (std::string& scope : split(*credentials.scopes)) {
+      if (is_too_long || !who->has_scope(scope))
         return OverrideRefusal{kScopeHeaderForbidden, "the token does not have all of these scopes"};
+      if (!has(changed.scopes, scope)) changed.scopes.push_back(std::move(scope));
     }
   }
   return std::make_shared<const Principal>(std::move(changed));

@@ -8,9 +8,7 @@ namespace {
 
 using base::Result;
 
-// Longer than any name of a person, tenant or permission; 8 KiB of them make no header block too large for a service.
-constexpr std::size_t kValueBytes = 512;
-constexpr std::size_t kListBytes = 8 * 1024;
+constexpr std::size_t kValueBytes = 512;  // longer than any name of a person, tenant or permission
 
 base::Error unfit(std::string_view claim, std::string_view why) {
   return {base::Code::invalid, "claim \"" + std::string(claim) + "\" " + std::string(why)};
@@ -107,7 +105,7 @@ Result<Principal> derive_principal(VerifiedToken token, const ClaimNames& names)
   }
   std::size_t bytes = 0;
   for (const std::string& scope : principal.scopes) bytes += scope.size() + 1;
-  if (bytes > kListBytes) return unfit(names.scopes.front(), "has more than 8 KiB of scopes");
+  if (bytes > kScopesBytes) return unfit(names.scopes.front(), "has more than 8 KiB of scopes");
   auto taken = append_items(token.claims, names.allowed_tenants, true, is_field_text, principal.allowed_tenants);
   if (!taken) return taken.error();
   principal.issuer = std::move(token.issuer);

@@ -2,6 +2,7 @@
 // particular. Plain values; immutable once made, so that any thread may read one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -56,9 +57,11 @@ struct Principal {
 };
 
 Principal anonymous_principal();
+inline constexpr std::size_t kScopesBytes = 8 * 1024;  // all of them: makes no header block too large for a service
 // What of a token becomes part of header fields must be fit for it: printable ASCII of at most 512 bytes, for scopes the
 // characters of RFC 6749 section 3.3. Error `invalid`, naming the claim but no value: something is not, or is empty, has
-// several values where one is meant, or is more than 8 KiB of scopes; or the actor is called as those without a token are.
+// several values where one is meant, or is more than kScopesBytes of scopes; or the actor is called as those without a token
+// are.
 base::Result<Principal> derive_principal(VerifiedToken token, const ClaimNames& names);
 
 }  // namespace outrigger::identity

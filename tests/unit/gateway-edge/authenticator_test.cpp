@@ -217,6 +217,15 @@ TEST_F(AuthenticatorTest, scopes_of_a_header_are_refused_or_make_fewer_of_the_to
   EXPECT_EQ(text(ask(fields_of({{"X-StellaOps-Scopes", "admin"}}))), "anonymous  ");
 }
 
+TEST_F(AuthenticatorTest, scopes_of_a_header_are_each_once_and_no_longer_than_a_tokens) {
+  options_.allow_scope_header = true;
+  const std::string good = token(R"(,"scope":"a b")");
+  EXPECT_EQ(text(ask_with(good, {"X-StellaOps-Scopes", "b a b  b a"})), "ann  ,b,a");
+  std::string flood;
+  while (flood.size() <= 8 * 1024) flood += "a ";
+  EXPECT_EQ(text(ask_with(good, {"X-StellaOps-Scopes", flood})).substr(0, 30), "403 ERR_SCOPE_HEADER_FORBIDDEN");
+}
+
 TEST_F(AuthenticatorTest, claim_that_does_not_fit_is_named_without_its_value) {
   EXPECT_EQ(text(ask_with(token(R"(,"tid":"a\nb")"))),
             "403 unfit-claim claim \"tid\" is empty, too long, or not printable ASCII. | Bearer realm=\"outrigger\", "
