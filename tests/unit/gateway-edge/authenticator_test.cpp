@@ -1,5 +1,7 @@
 #include "gateway-edge/authenticator.h"
 
+#include <algorithm>
+
 #include "tests/support/fake_clock.h"
 #include "tests/support/token_maker.h"
 
@@ -224,6 +226,15 @@ TEST_F(AuthenticatorTest, scopes_of_a_header_are_each_once_and_no_longer_than_a_
   std::string flood;
   while (flood.size() <= 8 * 1024) flood += "a ";
   EXPECT_EQ(text(ask_with(good, {"X-StellaOps-Scopes", flood})).substr(0, 30), "403 ERR_SCOPE_HEADER_FORBIDDEN");
+}
+
+TEST_F(AuthenticatorTest, every_reason_is_announced_to_metrics) {
+  authenticator().refuse_access(false, "scope a");
+  authenticator().refuse_access(true, {});
+  const auto reasons = Authenticator::reasons();
+  for (const auto& [reason, count] : authenticator().counters().refused) {
+    EXPECT_EQ(std::count(reasons.begin(), reasons.end(), reason), 1) << reason;
+  }
 }
 
 TEST_F(AuthenticatorTest, claim_that_does_not_fit_is_named_without_its_value) {
