@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bridge/base/header_list.h"
+#include "bridge/identity/printable.h"
 
 namespace outrigger::app {
 namespace {
@@ -21,6 +22,7 @@ using base::Error;
 using base::Result;
 using identity::KeySet;
 
+constexpr std::size_t kShownUrlBytes = 512;  // of what a discovery document says: it stands in logs and in /readyz
 constexpr std::size_t kShownRemarks = 5;  // of a document whose every key is no good the rest says nothing new
 
 bool is_https(std::string_view url) { return base::equals_ignoring_case(url.substr(0, 8), "https://"); }
@@ -63,11 +65,16 @@ Result<std::string> read_discovery(std::string_view document, std::string_view i
     return member != json.end() && member->is_string() ? member->get<std::string>() : std::string();
   };
   if (const std::string named = text("issuer"); named != issuer) {
-    return Error{Code::invalid, "the discovery document is of issuer '" + named + "', not of '" + std::string(issuer) +
-                                    "': both must be the same to the letter"};
+    return Error{Code::invalid, "the discovery document is of issuer " + identity::printable(named, kShownUrlBytes) +
+                                    ", not of \"" + std::string(issuer) + "\": both must be the same to the letter"};
   }
   std::string uri = text("jwks_uri");
   if (uri.empty()) return Error{Code::invalid, "the discovery document has no jwks_uri"};
+  const bool is_visible = std::all_of(uri.begin(), uri.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (!is_visible || uri.size() > kShownUrlBytes) {
+    return Error{Code::invalid, "jwks_uri " + identity::printable(uri, kShownUrlBytes) + " is no URL, or longer than " +
+                                    std::to_string(kShownUrlBytes) + " bytes"};
+  }
   if (auto checked = check_url(uri); !checked) return Error{Code::invalid, "jwks_uri: " + checked.error().detail};
   if (is_https(issuer) && !is_https(uri)) {
     return Error{Code::invalid, "the discovery document's jwks_uri '" + uri + "' is not https, though the issuer is"};

@@ -291,7 +291,7 @@ TEST_F(TokenCheck, keys_come_from_where_the_gateway_has_them_from) {
   EXPECT_EQ(why(absent), "key: no-keys");
   EXPECT_THAT(absent.value("hint", ""), AllOf(HasSubstr(name + "/absent"), HasSubstr("404")));
   discovered = "http://other.test";
-  EXPECT_THAT(check("", 1).value("hint", ""), HasSubstr("the discovery document is of issuer 'http://other.test'"));
+  EXPECT_THAT(check("", 1).value("hint", ""), HasSubstr(R"(the discovery document is of issuer "http://other.test")"));
   issuer.refuse();
   const Json away = check("", 1);
   EXPECT_EQ(why(away), "key: no-keys");

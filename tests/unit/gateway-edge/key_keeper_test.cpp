@@ -522,7 +522,7 @@ TEST_F(KeyKeeperTest, discovery_document_of_another_issuer_brings_nothing) {
   EXPECT_EQ(asked_.front().location, "https://proxy.example/discovery");
   reply(R"({"issuer":"https://issuer.example/realm/","jwks_uri":"https://issuer.example/keys"})");
   EXPECT_EQ(open_fetches(), 0U);
-  EXPECT_NE(keeper_->missing().find("'https://issuer.example/realm/'"), std::string::npos) << keeper_->missing();
+  EXPECT_NE(keeper_->missing().find("\"https://issuer.example/realm/\""), std::string::npos) << keeper_->missing();
 }
 
 TEST(Discovery, is_where_the_standard_says) {
@@ -546,6 +546,19 @@ TEST(Discovery, document_must_be_the_issuers_and_keep_to_tls) {
         R"({"issuer":"https://a","jwks_uri":"/k"})", R"({"issuer":"https://a","jwks_uri":"file:///k"})",
         R"({"issuer":"https://a","jwks_uri":"https://u:p@a/k"})"}) {
     EXPECT_EQ(uri_of("https://a", document), "") << document;
+  }
+}
+
+TEST(Discovery, what_a_document_says_is_cut_before_it_is_told) {
+  const std::string flood(100'000, 'x');
+  for (const std::string& document :
+       {R"({"issuer":")" + flood + R"("})", R"({"issuer":"https://a","jwks_uri":"ftp://)" + flood + R"("})",
+        std::string(R"({"issuer":"https://a\nkeys: ok"})"),
+        std::string(R"({"issuer":"https://a","jwks_uri":"https://a\nkeys: ok"})")}) {
+    const auto uri = read_discovery(document, "https://a");
+    ASSERT_FALSE(uri);
+    EXPECT_LT(uri.error().detail.size(), 1000U);
+    EXPECT_EQ(uri.error().detail.find('\n'), std::string::npos);
   }
 }
 
