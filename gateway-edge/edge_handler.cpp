@@ -180,8 +180,14 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   // 5 How often. Last of what may refuse, so that nothing is charged that is not let through.
   void limit() {
     if (edge_.options_.rate_limiter == nullptr) return prepare();
+    // A machine's token may have no subject; its actor is its own nevertheless.
+    const std::string_view subject = who_->is_anonymous || !who_->subject.empty() ? who_->subject : who_->actor;
     auto checked = edge_.options_.rate_limiter->check(
-        {.service = match_.metadata->service, .route = match_.route, .tenant = who_->tenant, .subject = who_->subject},
+        {.service = match_.metadata->service,
+         .route = match_.route,
+         .tenant = who_->tenant,
+         .issuer = who_->issuer,
+         .subject = subject},
         [this](const RateLimitOutcome& outcome) { on_limit(outcome); });
     if (const auto* outcome = std::get_if<RateLimitOutcome>(&checked)) return on_limit(*outcome);
     waiting_ = std::get<net::Pending>(std::move(checked));

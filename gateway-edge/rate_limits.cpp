@@ -214,7 +214,10 @@ const std::string& RateLimiter::identity_of(const RateLimitRule& rule, const Rat
   if (has(RateLimitDimension::service) || has(RateLimitDimension::route)) add(facts.service);
   if (has(RateLimitDimension::route)) add(facts.route);
   if (has(RateLimitDimension::tenant)) add(facts.tenant);
-  if (has(RateLimitDimension::subject)) add(facts.subject);
+  if (has(RateLimitDimension::subject)) {
+    add(facts.issuer);
+    add(facts.subject);
+  }
   return identity_;
 }
 

@@ -31,12 +31,13 @@
 
 namespace outrigger::gateway {
 
-// What rules look at. `route` as in metrics: mount and template. `tenant` and `subject` are the verified ones, never what a
-// client says; empty for anonymous.
+// What rules look at. `route` as in metrics: mount and template. `tenant`, `issuer` and `subject` are the verified ones,
+// never what a client says; empty for anonymous. A subject is one person's only together with its issuer.
 struct RateLimitFacts {
   std::string_view service = {};
   std::string_view route = {};
   std::string_view tenant = {};
+  std::string_view issuer = {};
   std::string_view subject = {};
 };
 

@@ -448,7 +448,9 @@ class EdgeIdentityTest : public EdgeHandlerTest {
     identity::TrustedIssuer issuer;
     issuer.rules.issuer = "https://id.test";
     issuer.keys = std::make_shared<const identity::KeySet>(*identity::KeySet::parse(maker.jwks(), remarks));
-    served_->set_verifier(std::make_shared<const identity::TokenVerifier>(std::vector{std::move(issuer)}));
+    identity::TrustedIssuer other = issuer;
+    other.rules.issuer = "https://other.test";
+    served_->set_verifier(std::make_shared<const identity::TokenVerifier>(std::vector{std::move(issuer), std::move(other)}));
   }
   // As a field. `claims` begin with a comma, if there are any.
   std::string bearer(const std::string& claims = {}) { return "Authorization: Bearer " + token(claims) + "\r\n"; }
@@ -712,6 +714,25 @@ TEST_F(EdgeRateLimitTest, limited_request_is_told_when_to_come_again) {
     EXPECT_EQ(ask(get("/billing/1")).substr(9, 3), "200") << "somebody else";
     records();
   }
+}
+
+TEST_F(EdgeRateLimitTest, subject_is_somebody_of_his_issuer) {
+  limit(RateLimitScope::instance);
+  const auto subject = [this](const std::string& who, const std::string& issuer = "https://id.test") {
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(loop_.loop.clock().wall());
+    const std::string made = maker_.token(R"({"iss":")" + issuer + R"(",)" + who + R"(,"exp":)" +
+                                          std::to_string((now + 1h).count()) + "}");
+    return ask(get("/billing/1", "Authorization: Bearer " + made + "\r\n")).substr(9, 3);
+  };
+  EXPECT_EQ(ask(get("/billing/1")).substr(9, 3), "200");
+  EXPECT_EQ(ask(get("/billing/1")).substr(9, 3), "429");
+  EXPECT_EQ(subject(R"("client_id":"batch")"), "200") << "no subject, but not anonymous";
+  EXPECT_EQ(subject(R"("client_id":"other")"), "200");
+  EXPECT_EQ(subject(R"("client_id":"batch")"), "429");
+  EXPECT_EQ(subject(R"("sub":"ann")"), "200");
+  EXPECT_EQ(subject(R"("sub":"ann")", "https://other.test"), "200");
+  EXPECT_EQ(subject(R"("sub":"ann")", "https://other.test"), "429");
+  records();
 }
 
 TEST_F(EdgeRateLimitTest, client_that_leaves_while_the_bus_counts_asks_nothing) {

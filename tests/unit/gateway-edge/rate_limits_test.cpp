@@ -280,17 +280,19 @@ TEST_F(RateLimitsTest, all_rules_of_the_environment_are_one_question) {
   EXPECT_EQ(bus_.calls(Op::charge), 1u);
 }
 
-// The second is the example of docs/protocol.md: printf '4:acme3:ann' | sha256sum
+// The second is the example of docs/protocol.md: printf '4:acme15:https://id.test3:ann' | sha256sum
 TEST_F(RateLimitsTest, keys_name_nobody_and_end) {
   use({shared(rule("all", 9)), shared(rule("per-user", 9, 1min, {Dimension::tenant, Dimension::subject}))});
-  ask(kAnn);
+  RateLimitFacts ann = kAnn;
+  ann.issuer = "https://id.test";
+  ask(ann);
 
   std::vector<std::string> keys;
   for (const auto& [key, value] : server_.snapshot()) {
     keys.push_back(key);
     EXPECT_TRUE(value.expires_ms.has_value()) << key;
   }
-  EXPECT_THAT(keys, ::testing::ElementsAre("router:rate:all:all", "router:rate:per-user:ca8ee379f9d71bf4b16b3453275a853c"));
+  EXPECT_THAT(keys, ::testing::ElementsAre("router:rate:all:all", "router:rate:per-user:19a367544f0900292716f6991f998638"));
   fake_.advance(7s);
   EXPECT_FALSE(server_.exists("router:rate:all:all"));
 }
