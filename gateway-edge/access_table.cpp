@@ -69,6 +69,11 @@ std::shared_ptr<const AccessTable::Service> AccessTable::make_service(
   service->metadata = std::move(metadata);
   unite_twins(*service);
   add_folded(*service);
+  const auto& items = service->selection.items;
+  service->is_guarded = service->folded != nullptr || is_demanding(service->unlisted) ||
+                        std::any_of(items.begin(), items.end(), [](const AccessRules::Selection::Item& item) {
+                          return item.compiled->demand.needs_token;
+                        });
   return service;
 }
 
@@ -160,6 +165,11 @@ AccessDecision AccessTable::check_folded(const Service& service, const Endpoint*
     if (decision.kind != Kind::allowed) return decision;
   }
   return {};
+}
+
+bool AccessTable::is_guarded(const ServiceMetadata& service) const {
+  const auto found = services_.find(&service);
+  return found == services_.end() || found->second->is_guarded;
 }
 
 const Requirement* AccessTable::find(const ServiceMetadata& service, const Endpoint& endpoint) const {

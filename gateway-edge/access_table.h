@@ -38,6 +38,9 @@ class AccessTable {
   AccessDecision check(const router::Match& match, std::string_view method, std::string_view path,
                        const identity::Principal& principal) const;
 
+  // Whether anything of the service is not for everybody. True of one that the table does not know.
+  bool is_guarded(const openapi::ServiceMetadata& service) const;
+
   // For operators: what check() goes by. nullptr: not of this table.
   const Requirement* find(const openapi::ServiceMetadata& service, const openapi::Endpoint& endpoint) const;
   // What is demanded for unlisted paths and methods, but for OPTIONS and for what the rules below name.
@@ -57,6 +60,7 @@ class AccessTable {
     std::unique_ptr<const router::RouteTable> folded;
     std::vector<std::vector<std::size_t>> spelled;  // as folded_metadata->endpoints
     bool has_folded_templates = true;               // none changes by folding
+    bool is_guarded = false;
   };
   std::shared_ptr<const Service> make_service(std::shared_ptr<const openapi::ServiceMetadata> metadata) const;
   static void unite_twins(Service& service);

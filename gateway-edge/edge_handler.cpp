@@ -37,6 +37,17 @@ ProblemCode problem_of(http1::ParseProblem problem) {
   return ProblemCode::bad_request;
 }
 
+// Rails, Laravel and others take a POST for what such a field says, which another endpoint may demand more for.
+bool asks_for_other_method(const http1::RequestHead& request) {
+  for (const base::HeaderField field : request.headers) {
+    if (base::equals_ignoring_case(field.value, request.method)) continue;
+    for (const std::string_view name : {"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"}) {
+      if (field.name.size() == name.size() && base::starts_in_any_spelling(field.name, name)) return true;
+    }
+  }
+  return false;
+}
+
 // What clients are told; the log and the record have the particulars.
 std::string_view advice(ProblemCode code) {
   switch (code) {
@@ -169,6 +180,9 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
       case router::Match::Kind::bad_path: return answer_problem(ProblemCode::bad_request);
       case router::Match::Kind::method_not_allowed: return refuse_method(match_.allow);
       case router::Match::Kind::matched: break;
+    }
+    if (view_->access->is_guarded(*match_.metadata) && asks_for_other_method(request)) {
+      return answer_problem(ProblemCode::bad_request, {}, "A header field asks for another method than the request's.");
     }
     using Kind = AccessDecision::Kind;
     const AccessDecision access =

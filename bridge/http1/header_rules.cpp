@@ -29,6 +29,9 @@ constexpr std::string_view kEndToEnd[] = {"Host",          "Content-Length", "Co
                                           "Date",          "Forwarded",      "Via",          "X-Request-Id",
                                           "Traceparent"};
 
+// What proxies tell besides X-Forwarded-*.
+constexpr std::string_view kOfProxies[] = {"X-Real-IP", "X-Original-URL", "X-Rewrite-URL"};
+
 template <std::size_t N>
 bool is_among(std::string_view name, const std::string_view (&names)[N]) {
   return std::any_of(std::begin(names), std::end(names),
@@ -96,11 +99,13 @@ void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts) {
     while (!prefix.empty() && prefix.back() == '/') prefix.pop_back();
   }
   headers.remove_if([trusted = facts.trust_inbound](HeaderField field) {
+    const bool is_single = std::any_of(std::begin(kOfProxies), std::end(kOfProxies),
+                                       [&](std::string_view name) { return is_spelling_of(field.name, name); });
     const bool is_about_origin = base::starts_in_any_spelling(field.name, "X-Forwarded-") ||
-                                 is_spelling_of(field.name, "Forwarded") || is_spelling_of(field.name, "X-Real-IP");
+                                 is_spelling_of(field.name, "Forwarded") || is_single;
     // The proxy's own spelling only: others pass through it untouched, from anybody.
     const bool is_kept = trusted && (starts_with_ignoring_case(field.name, "X-Forwarded-") ||
-                                     equals_ignoring_case(field.name, "X-Real-IP"));
+                                     is_among(field.name, kOfProxies));
     return is_about_origin && (!is_kept || field.name.find_first_of("_.!#$%&'*+^`|~") != std::string_view::npos ||
                                equals_ignoring_case(field.name, "X-Forwarded-For") ||
                                equals_ignoring_case(field.name, "X-Forwarded-Prefix"));

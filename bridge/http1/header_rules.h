@@ -29,8 +29,9 @@ struct ForwardedFacts {
 };
 // X-Forwarded-For, -Proto, -Host, -Prefix. From an untrusted peer every inbound X-Forwarded-*, Forwarded and X-Real-IP
 // is dropped first; from a trusted one the address is appended to X-Forwarded-For, the prefix to X-Forwarded-Prefix, and what
-// it said of the others stays. Other spellings (X_Forwarded_For) are always dropped: proxies pass them from anybody.
-// Forwarded (RFC 7239) is always dropped: two accounts of one fact invite believing the wrong one.
+// it said of the others stays. X-Original-URL and X-Rewrite-URL are treated like X-Real-IP: frameworks take the path from
+// them. Other spellings (X_Forwarded_For) are always dropped: proxies pass them from anybody. Forwarded (RFC 7239)
+// is always dropped: two accounts of one fact invite believing the wrong one.
 void set_forwarded(base::HeaderList& headers, const ForwardedFacts& facts);
 
 // The request's id, also put into X-Request-Id: the inbound one if trusted and sane (1 to 128 characters of

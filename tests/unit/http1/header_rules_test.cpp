@@ -75,6 +75,8 @@ TEST(SetForwarded, untrusted_peer_has_its_claims_dropped) {
                                    {"x.forwarded-HOST", "b.test"},
                                    {"FORWARDED", "for=10.0.0.1"},
                                    {"X_Real_IP", "10.0.0.1"},
+                                   {"X-Original-URL", "/admin"},
+                                   {"X_REWRITE_URL", "/admin"},
                                    {"Accept", "*/*"},
                                    {"X-Forward", "kept"}});
 
@@ -104,13 +106,16 @@ TEST(SetForwarded, trusted_peer_speaks_in_the_usual_spelling_and_prefixes_add_up
                                    {"X-Forwarded.Host", "evil.test"},
                                    {"X_Real_IP", "10.6.6.6"},
                                    {"X-Real-IP", "10.0.0.1"},
+                                   {"X_Original_URL", "/admin"},
+                                   {"X-Original-URL", "/before"},
                                    {"X-Forwarded-Port", "443"},
                                    {"X-Forwarded-Prefix", "/outer/"}});
 
   set_forwarded(headers, {.client_address = "192.0.2.7", .proto = "http", .host = "a.test", .prefix = "/api", .trust_inbound = true});
 
   EXPECT_EQ(text(headers),
-            "X-Real-IP: 10.0.0.1\nX-Forwarded-Port: 443\nX-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\n"
+            "X-Real-IP: 10.0.0.1\nX-Original-URL: /before\nX-Forwarded-Port: 443\nX-Forwarded-For: 192.0.2.7\n"
+            "X-Forwarded-Proto: http\n"
             "X-Forwarded-Host: a.test\nX-Forwarded-Prefix: /outer/api\n");
 }
 
