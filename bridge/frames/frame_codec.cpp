@@ -67,17 +67,27 @@ constexpr ByteClass kTarget = kControl | kBlank;
 constexpr ByteClass kToken = kNotToken;
 constexpr ByteClass kPrintable = kNotPrintable;
 
+// The first byte from `at` on that is of a class in `stops`, or the end. Four at a time: most strings have none.
+std::size_t find_class(std::string_view bytes, std::size_t at, ByteClass stops) {
+  for (; bytes.size() - at >= 4; at += 4) {
+    const char* four = bytes.data() + at;
+    if (((class_of(four[0]) | class_of(four[1]) | class_of(four[2]) | class_of(four[3])) & stops) != 0) break;
+  }
+  while (at < bytes.size() && (class_of(bytes[at]) & stops) == 0) ++at;
+  return at;
+}
+
 // Appends `bytes` as a JSON string. False if a byte is of a class in `forbidden`.
 bool append_json_string(std::string& out, std::string_view bytes, ByteClass forbidden) {
   constexpr char kHex[] = "0123456789abcdef";
   const ByteClass stops = kEscaped | kHigh | forbidden;
   out += '"';
-  std::size_t run = 0;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const ByteClass bits = class_of(bytes[i]);
-    if ((bits & stops) == 0) continue;
-    if ((bits & forbidden) != 0) return false;
+  for (std::size_t run = 0;;) {
+    const std::size_t i = find_class(bytes, run, stops);
     out.append(bytes, run, i - run);
+    if (i == bytes.size()) break;
+    const ByteClass bits = class_of(bytes[i]);
+    if ((bits & forbidden) != 0) return false;
     run = i + 1;
     const auto c = static_cast<unsigned char>(bytes[i]);
     if ((bits & kHigh) != 0) {
@@ -94,7 +104,6 @@ bool append_json_string(std::string& out, std::string_view bytes, ByteClass forb
       out += kHex[c & 15];
     }
   }
-  out.append(bytes, run);
   out += '"';
   return true;
 }
@@ -103,8 +112,7 @@ bool append_json_string(std::string& out, std::string_view bytes, ByteClass forb
 // is above U+00FF or a byte of a class in `forbidden`.
 std::optional<std::string_view> bytes_of(std::string_view text, ByteClass forbidden, std::string& scratch) {
   const ByteClass stops = kHigh | forbidden;
-  std::size_t i = 0;
-  while (i < text.size() && (class_of(text[i]) & stops) == 0) ++i;
+  std::size_t i = find_class(text, 0, stops);
   if (i == text.size()) return text;
   scratch.assign(text, 0, i);
   for (; i < text.size(); ++i) {
