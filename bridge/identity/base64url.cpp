@@ -23,15 +23,25 @@ constexpr std::array<std::uint8_t, 256> kValues = make_values();
 }  // namespace
 
 std::string encode_base64url(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() * 4 + 2) / 3);
+  std::string text((bytes.size() * 4 + 2) / 3, '\0');
+  char* to = text.data();
   std::uint32_t bits = 0;
-  int count = 0;
-  for (const char byte : bytes) {
-    bits = (bits << 8 | static_cast<unsigned char>(byte)) & 0xffff;
-    for (count += 8; count >= 6; count -= 6) text += kAlphabet[bits >> (count - 6) & 0x3f];
+  const auto write = [&](int shift) { *to++ = kAlphabet[bits >> shift & 0x3f]; };
+  const auto byte = [bytes](std::size_t at) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[at])); };
+  std::size_t at = 0;
+  for (; bytes.size() - at >= 3; at += 3) {
+    bits = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
+    write(18);
+    write(12);
+    write(6);
+    write(0);
   }
-  if (count > 0) text += kAlphabet[bits << (6 - count) & 0x3f];
+  if (const std::size_t rest = bytes.size() - at; rest > 0) {
+    bits = byte(at) << 16 | (rest == 2 ? byte(at + 1) << 8 : 0);
+    write(18);
+    write(12);
+    if (rest == 2) write(6);
+  }
   return text;
 }
 

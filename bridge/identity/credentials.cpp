@@ -1,6 +1,7 @@
 #include "bridge/identity/credentials.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -17,12 +18,18 @@ std::string_view scheme_of(std::string_view value) {
   return value.substr(0, static_cast<std::size_t>(end - value.begin()));
 }
 
-// RFC 6750 section 2.1: b64token.
+// RFC 6750 section 2.1: b64token without its padding. A table, since every character of every request's token is looked at.
+constexpr std::array<bool, 256> make_token_characters() {
+  std::array<bool, 256> characters{};
+  for (const char c : std::string_view("-._~+/0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+    characters[static_cast<unsigned char>(c)] = true;
+  }
+  return characters;
+}
+constexpr std::array<bool, 256> kTokenCharacters = make_token_characters();
+
 bool is_bearer_token(std::string_view text) {
-  const auto is_inner = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("-._~+/").find(c) != std::string_view::npos;
-  };
+  const auto is_inner = [](char c) { return kTokenCharacters[static_cast<unsigned char>(c)]; };
   const std::size_t padding = text.find('=');
   const std::string_view inner = text.substr(0, padding);
   return !inner.empty() && std::all_of(inner.begin(), inner.end(), is_inner) &&

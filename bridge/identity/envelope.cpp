@@ -13,6 +13,7 @@
 #include "bridge/base/check.h"
 #include "bridge/base/log.h"
 #include "bridge/identity/base64url.h"
+#include "bridge/identity/sha256.h"
 
 namespace outrigger::identity {
 namespace {
@@ -25,7 +26,6 @@ enum Field : std::size_t { kEnvelope, kSignature, kAlg, kKid, kIat, kExp };
 // signed, or how, does not change under this name: services check it.
 constexpr std::string_view kVersion = "identity-envelope-v1";
 constexpr std::string_view kAlgorithm = "HS256";
-using Digest = std::array<unsigned char, 32>;
 
 base::Error invalid(std::string detail) {
   return {base::Code::invalid, std::move(detail)};
@@ -52,21 +52,8 @@ std::optional<std::int64_t> parse_seconds(std::string_view text) {
   return value;
 }
 
-// The fetched algorithm instead of EVP_sha256(), which is looked up again, under a lock, by each use. Never freed.
-const EVP_MD* sha256() {
-  static const EVP_MD* const digest = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  CHECK(digest != nullptr);
-  return digest;
-}
-
-std::string base64url_of(const Digest& digest) {
+std::string base64url_of(const Sha256& digest) {
   return encode_base64url({reinterpret_cast<const char*>(digest.data()), digest.size()});
-}
-
-std::string hash_of(std::string_view text) {
-  Digest digest;
-  CHECK(EVP_Digest(text.data(), text.size(), digest.data(), nullptr, sha256(), nullptr) == 1);
-  return base64url_of(digest);
 }
 
 EVP_MAC_CTX* new_mac(std::string_view secret) {
@@ -96,7 +83,7 @@ std::string envelope_json(std::string_view issuer, const Principal& principal, c
   append_text(json, "aud", facts.service);
   append_text(json, "method", facts.method);
   append_text(json, "host", facts.host);
-  append_text(json, "target_sha256", hash_of(facts.target));
+  append_text(json, "target_sha256", base64url_of(sha256(facts.target)));
   append_text(json, "rid", facts.request_id);
   append_text(json, "actor", principal.actor);
   append_text(json, "sub", principal.subject);
@@ -124,7 +111,7 @@ std::string signing_input(std::string_view envelope, std::string_view key_id, st
 // `keyed` stays as it is: copying only reads it, so that all threads may.
 std::string signature_of(const EVP_MAC_CTX* keyed, std::string_view input) {
   EVP_MAC_CTX* const mac = EVP_MAC_CTX_dup(keyed);
-  Digest digest;
+  Sha256 digest;
   std::size_t size = 0;
   CHECK(mac != nullptr && EVP_MAC_update(mac, reinterpret_cast<const unsigned char*>(input.data()), input.size()) == 1 &&
         EVP_MAC_final(mac, digest.data(), &size, digest.size()) == 1 && size == digest.size());

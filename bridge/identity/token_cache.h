@@ -3,9 +3,7 @@
 // can make another token that is taken for one in here, and no token is kept.
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <list>
 #include <memory>
@@ -14,15 +12,13 @@
 #include <utility>
 
 #include "bridge/base/clock.h"
+#include "bridge/identity/sha256.h"
 
 namespace outrigger::identity {
 
 // Tokens of as many users in a worker at once; each is at most as large as its claims (kTokenBytes and some), usually 2
 // KiB.
 inline constexpr std::size_t kCachedTokens = 4096;
-
-using TokenHash = std::array<std::uint8_t, 32>;
-TokenHash hash_token(std::string_view token);
 
 // T is what a token stands for, immutable and shared with the requests that are under way.
 template <class T>
@@ -33,7 +29,7 @@ class TokenCache {
 
   // nullptr: not known, or no longer valid (and then forgotten).
   std::shared_ptr<const T> find(std::string_view token, base::WallMillis now) {
-    const auto entry = entries_.find(hash_token(token));
+    const auto entry = entries_.find(sha256(token));
     if (entry == entries_.end()) return nullptr;
     if (now >= entry->second->valid_until) {
       uses_.erase(entry->second);
@@ -47,7 +43,7 @@ class TokenCache {
   // valid_until: `exp` and the issuer's skew; from then on find() does not give it out. The one that was not asked for
   // longest makes room.
   void insert(std::string_view token, std::shared_ptr<const T> value, base::WallMillis valid_until) {
-    const TokenHash hash = hash_token(token);
+    const Sha256 hash = sha256(token);
     if (const auto entry = entries_.find(hash); entry != entries_.end()) {
       uses_.erase(entry->second);
       entries_.erase(entry);
@@ -69,13 +65,13 @@ class TokenCache {
 
  private:
   struct Entry {
-    TokenHash hash;
+    Sha256 hash;
     std::shared_ptr<const T> value;
     base::WallMillis valid_until;
   };
   // The bytes are evenly spread already. Who wants collisions here must try 2^n tokens for n bits, each signed by us.
   struct FirstBytes {
-    std::size_t operator()(const TokenHash& hash) const {
+    std::size_t operator()(const Sha256& hash) const {
       std::size_t first;
       std::memcpy(&first, hash.data(), sizeof first);
       return first;
@@ -84,7 +80,7 @@ class TokenCache {
 
   std::size_t capacity_;
   std::list<Entry> uses_;  // the latest in front
-  std::unordered_map<TokenHash, typename std::list<Entry>::iterator, FirstBytes> entries_;
+  std::unordered_map<Sha256, typename std::list<Entry>::iterator, FirstBytes> entries_;
 };
 
 }  // namespace outrigger::identity

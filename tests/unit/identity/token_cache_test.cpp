@@ -68,8 +68,8 @@ TEST(TokenCache, what_was_found_outlives_its_place) {
   EXPECT_EQ(cache.find("b", 0ms), nullptr);
 }
 
-TEST(TokenHash, is_sha_256_of_all_bytes) {
-  const TokenHash hash = hash_token("abc");  // FIPS 180-2, appendix B.1
+TEST(Sha256, is_that_of_all_bytes) {
+  const Sha256 hash = sha256("abc");  // FIPS 180-2, appendix B.1
   EXPECT_EQ(hash[0], 0xba);
   EXPECT_EQ(hash[1], 0x78);
   EXPECT_EQ(hash[31], 0xad);
