@@ -268,6 +268,7 @@ void Control::publish_view() {
   std::vector<router::RouteSource> sources;
   std::map<std::string, std::shared_ptr<const openapi::ServiceMetadata>> routed;
   std::map<std::string, std::string> shown;
+  const auto in_use = registry_.metadata_in_use();
   for (const auto& service : registry_.services()) {
     const std::string name(service.service);
     if (const auto* address = registry_.choose_address(name, {}, options_.region)) {
@@ -282,6 +283,12 @@ void Control::publish_view() {
       const auto before = routed_.find(name);
       if (before == routed_.end()) continue;
       value = before->second;
+    }
+    // An instance whose document cannot be had just now must not open to everybody what those of its twins guard.
+    for (const auto& use : in_use) {
+      if (!value->catch_all) break;
+      const auto other = metadata_.find(std::string(use.metadata_hash));
+      if (use.service == name && other != metadata_.end() && other->second.value != nullptr) value = other->second.value;
     }
     sources.push_back({value, service.registered_ms});
     routed.emplace(name, value);

@@ -310,6 +310,24 @@ TEST_F(Access, passthrough_leaves_security_to_the_service_and_nothing_else) {
   EXPECT_EQ(service_.request_count(), 3U);
 }
 
+TEST_F(Access, twin_without_its_document_opens_nothing) {
+  const std::string socket = path_of("admin.sock");
+  start_with_document(trusting() + Environment{{"Gateway__Process__Admin", "unix:" + socket}});
+  ScriptedService twin;  // answers 404 where documents are
+  const Sidecar second(*valkey_, "orders", twin);
+  const Sidecar third(*valkey_, "orders", twin);
+  ASSERT_TRUE(eventually("three instances", [&] {
+    RawClient client(net::Endpoint::unix_socket(socket));
+    client.send(make_request("GET", "/routes?service=orders"));
+    const json routes = json::parse(client.read_response().body, nullptr, false);
+    return routes.is_object() && routes["routes"].size() == 1 && routes["routes"][0]["usable_instances"] == 3;
+  }));
+  EXPECT_EQ(verdict(ask("GET", "/orders/orders/7")), "401 unauthenticated");
+  EXPECT_EQ(verdict(ask("DELETE", "/orders/orders/7", with_scopes("orders:read"))), "403 forbidden");
+  EXPECT_EQ(verdict(ask("GET", "/orders/orders/7", with_scopes("orders:read"))), "200");
+  EXPECT_EQ(twin.request_count() + service_.request_count(), 1U);
+}
+
 TEST_F(Access, admin_shows_what_is_demanded_and_by_whom) {
   const std::string socket = path_of("admin.sock");
   start_with_document(trusting() + Environment{{"Gateway__Process__Admin", "unix:" + socket},

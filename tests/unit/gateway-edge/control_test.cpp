@@ -106,6 +106,32 @@ TEST_F(ControlTest, view_has_what_its_routes_demand) {
   EXPECT_EQ(gateway->view->access->check(free, "GET", "/x", nobody).kind, AccessDecision::Kind::allowed);
 }
 
+TEST_F(ControlTest, instances_without_a_document_do_not_open_what_that_of_another_guards) {
+  openapi::ServiceMetadata with_document;
+  with_document.service = kService;
+  with_document.service_version = "1";
+  const openapi::Security security{openapi::SecurityAlternative{{"use"}}};
+  with_document.endpoints.push_back({"GET", "/a", {}, {}, false, {}, security});
+  const openapi::EncodedMetadata guarded = *openapi::encode_metadata(with_document);
+  const auto gateway = start();
+  const auto decision = [&] {
+    const router::Match match = gateway->view->routes->match("GET", "", "/billing/a");
+    return gateway->view->access->check(match, "GET", "/a", identity::Principal()).kind;
+  };
+  store(guarded);
+  store(metadata("1"));
+  say(FrameType::hello, guarded.hash, '1');
+  EXPECT_EQ(decision(), AccessDecision::Kind::unauthenticated);
+
+  say(FrameType::hello, metadata("1").hash, '2');
+  EXPECT_EQ(decision(), AccessDecision::Kind::unauthenticated);
+  say(FrameType::hello, metadata("1").hash, '3');
+  EXPECT_EQ(decision(), AccessDecision::Kind::unauthenticated);
+  // It is gone: what is left has none.
+  say(FrameType::goodbye, guarded.hash, '1');
+  EXPECT_EQ(decision(), AccessDecision::Kind::allowed);
+}
+
 // Of two services on one mount the first has it. Each change is told once, with both names.
 TEST_F(ControlTest, service_on_a_taken_mount_is_refused_and_reported_once) {
   const auto gateway = start();
