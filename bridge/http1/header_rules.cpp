@@ -16,6 +16,7 @@ using base::HeaderField;
 constexpr std::string_view kOneHop[] = {"Connection",
                                         "Keep-Alive",
                                         "Proxy-Connection",
+                                        "Proxy",  // no field at all, but CGI makes HTTP_PROXY of it (CVE-2016-5385)
                                         "TE",
                                         "Trailer",
                                         "Transfer-Encoding",

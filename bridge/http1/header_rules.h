@@ -11,7 +11,7 @@
 namespace outrigger::http1 {
 
 // Requests and responses: removes the fields that Connection names, then Connection itself and every field that is for
-// one hop only (Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, HTTP2-Settings,
+// one hop only (Keep-Alive, Proxy-Connection, Proxy, TE, Trailer, Transfer-Encoding, Upgrade, HTTP2-Settings,
 // Proxy-Authenticate, Proxy-Authorization, Proxy-Authentication-Info). Fields that are never hop-by-hop (Host,
 // Content-Length, Content-Type, Cache-Control, Authorization, Cookie, Date, Forwarded and X-Forwarded-*) stay even if
 // Connection names them: that is a known way of making the next hop miss them.

@@ -28,6 +28,7 @@ TEST(RemoveHopByHop, fields_for_one_hop_and_those_named_by_connection_go) {
                                    {"X-Other", "3"},
                                    {"Keep-Alive", "timeout=5"},
                                    {"Proxy-Connection", "keep-alive"},
+                                   {"Proxy", "http://203.0.113.9:3128"},
                                    {"TE", "trailers"},
                                    {"Trailer", "X"},
                                    {"Transfer-Encoding", "chunked"},
