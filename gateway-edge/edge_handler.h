@@ -1,5 +1,5 @@
 // The request's path through the gateway, from its head to its last byte. edge_handler.cpp reads top to bottom as that
-// path: identity, own pages, route, access, body, call, answer, record. One per worker.
+// path: identity, own pages, route, access, rate limits, body, call, answer, record. One per worker.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,6 @@
 // The gateway as one object: a control loop (the main thread's) and workers, each a thread with its own loop, listeners,
-// bus and dispatcher. Threads share nothing but immutable views, handed over through mailboxes.
+// bus and dispatcher. Threads share immutable views, handed over through mailboxes, and what is counted for all of them and
+// looks after itself: places, memory, rate limits. Keys are fetched by the main thread; workers ask it by mailbox.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,7 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  // Opens every listener, then starts the workers. Error: a listener cannot be opened.
+  // Opens every listener, reads the files with keys, then starts the workers. Error: one of these cannot be done.
   base::Result<void> start();
   // Unready; after the pre-drain wait accepts no more, finishes what runs, ends the workers. All within the drain time.
   // Once: later calls change nothing.

@@ -57,6 +57,16 @@ TEST(AccessTable, listed_and_unlisted_paths) {
     EXPECT_EQ(stage.ask("GET", path, somebody({"a"})), "403") << path;
 }
 
+TEST(AccessTable, service_is_guarded_where_it_demands_something_of_somebody) {
+  const auto is_guarded = [](const Stage& stage) { return stage.access->is_guarded(*stage.metadata); };
+  EXPECT_FALSE(is_guarded(Stage({get("/open", std::nullopt), get("/", Security{})})));
+  EXPECT_FALSE(is_guarded(Stage({get("/open", std::nullopt)}, {add_rule("other", "GET", "/open", {"a"})})));
+  EXPECT_TRUE(is_guarded(Stage({get("/open", std::nullopt), get("/a", scope("a"))})));
+  EXPECT_TRUE(is_guarded(Stage({get("/open", std::nullopt)}, {add_rule("s", "DELETE", "/a", {"a"})})));
+  EXPECT_TRUE(is_guarded(Stage({}, {add_rule("s", "", "", {"a"})}, /*catch_all=*/true)));
+  EXPECT_TRUE(Stage({}).access->is_guarded(ServiceMetadata())) << "nothing is known of it";
+}
+
 TEST(AccessTable, rules_hold_for_unlisted_paths_as_they_are_spelled) {
   const Stage stage({get("/a/{id}", scope("a"))},
                     {override_rule("s", "GET", "/static/*"), override_rule("s", "GET", "/up", {"up"})});
