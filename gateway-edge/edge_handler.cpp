@@ -114,7 +114,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
  public:
   EdgeRequest(EdgeHandler& edge, http1::Exchange& exchange)
       : edge_(edge), exchange_(exchange), started_(edge.loop_.now()), started_wall_(edge.loop_.clock().wall()),
-        view_(edge.view_), charge_(edge.options_.buffered) {
+        charge_(edge.options_.buffered) {
     edge_.metrics_.begin();
   }
 
@@ -165,6 +165,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
 
   // 4 Where, and whether it may be.
   void route() {
+    view_ = edge_.view_;  // not that of before it waited for keys
     http1::RequestHead& request = exchange_.request();
     if (http1::count_hop(request.method, request.headers) == http1::HopStep::answer_here) {
       if (request.method == "OPTIONS") return answer_options();
@@ -493,7 +494,7 @@ class EdgeHandler::EdgeRequest final : public http1::ExchangeHandler, private ro
   http1::Exchange& exchange_;
   base::TimePoint started_;
   base::WallMillis started_wall_;
-  std::shared_ptr<const RoutingView> view_;  // match_ points into it
+  std::shared_ptr<const RoutingView> view_;  // from step 4 on; match_ points into it
   Credentials credentials_;
   Authenticator::Who who_;  // from step 4 on
   bool is_proxied_ = false;  // by one that is trusted

@@ -632,6 +632,20 @@ TEST_F(EdgeIdentityTest, request_goes_on_when_the_keys_have_come) {
   EXPECT_EQ(records().size(), 2U);
 }
 
+TEST_F(EdgeIdentityTest, what_is_demanded_when_the_keys_have_come_counts) {
+  publish({{"GET", "/orders", {}, {}, false}});
+  trust(tests::TokenMaker::ec("two"));
+  const auto client = connect();
+  ask(*client, get("/billing/orders", bearer()));
+  publish({{"GET", "/orders", {}, {}, false}}, {add_rule("billing", "GET", "/orders", {"orders:read"})});
+  trust(maker_);
+  keys_.answer(true);
+  settle();
+  EXPECT_EQ(client->peer.take_received().substr(9, 3), "403");
+  EXPECT_EQ(times_asked(), 0U);
+  EXPECT_EQ(records().size(), 1U);
+}
+
 TEST_F(EdgeIdentityTest, token_of_a_key_that_nobody_has_is_refused_after_one_question) {
   trust(tests::TokenMaker::ec("two"));
   for (const bool could_look : {true, false}) {
