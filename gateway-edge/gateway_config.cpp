@@ -233,6 +233,10 @@ void finish_auth(app::ConfigReading& reading, AuthConfig& auth) {
   if (const auto policy = identity::HeaderPolicy::make(auth.headers); !policy) {
     reading.fail(root + ":HeaderPrefix", policy.error().detail);
   }
+  if (auth.enable_legacy_headers && base::equals_ignoring_case(auth.headers.prefix, auth.headers.legacy_prefix)) {
+    reading.fail(root + ":LegacyHeaderPrefix",
+                 "is HeaderPrefix: each field would be there twice; or set EnableLegacyHeaders: false");
+  }
   if (auth.mode == AuthConfig::Mode::verify && auth.issuers.empty()) {
     reading.fail(root + ":Mode", "verify, but there are no Gateway:Auth:Issuers whose tokens could be verified");
   }

@@ -518,6 +518,7 @@ TEST(GatewayConfig, rules_that_nobody_could_keep_are_refused) {
 TEST(GatewayConfig, envelope_prefixes_and_rates_are_looked_at_before_anything_starts) {
   EXPECT_THAT(auth_error("Envelope: { Keys: [ { Id: a, Secret: short } ] }"), HasSubstr("Gateway:Auth:Envelope:Keys:0:Id"));
   EXPECT_THAT(auth_error("HeaderPrefix: \"X Y\""), HasSubstr("is not a field name"));
+  EXPECT_THAT(auth_error("HeaderPrefix: \"x-stella-\""), HasSubstr("each field would be there twice"));
   EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Name: a } ] }"), HasSubstr("Limit must be above 0"));
   EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Limit: 1 } ] }"), HasSubstr("Name must be 1 to 64"));
   EXPECT_THAT(auth_error("", ", RateLimit: { Rules: [ { Name: a, Limit: 1, Per: [ip] } ] }"),
